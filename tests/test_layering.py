@@ -29,7 +29,8 @@ FLOORS: Sequence[Sequence[str]] = (
     ("_report", "_session"),
     ("_batch", "sandbox"),
     ("", "postgres"),  # "" is the public door, hoox_async/__init__.py
-    ("testing", "_cli", "__main__"),
+    ("testing", "_conformance"),
+    ("_cli", "__main__"),
 )
 
 # The same rule inside `_session/`, from the bottom to the top.
@@ -49,7 +50,9 @@ SESSION: Sequence[Sequence[str]] = (
     ("session",),
 )
 
-COMMAND = ("_cli", "__main__")
+# These rooms import what any user may import. The command `check` alone imports `_conformance` too.
+COMMAND, CONFORMANCE = ("_cli", "__main__"), ("_conformance",)
+CHECK = f"{PACKAGE}._cli.check"
 DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "testing", "webhooks"))}
 
 # What `_core` may import: values and computation. Nothing that reads a clock, a disk, a socket, the
@@ -194,8 +197,9 @@ def _is_pure(name: str) -> bool:
 
 
 def beyond_the_door(module: str, source: str, modules: Iterable[str]) -> list[str]:
-    """What a module of the command line imports past the public door."""
-    own = tuple(f"{PACKAGE}.{name}" for name in COMMAND)
+    """What a module of the command line, or of the conformance check, imports past the public door."""
+    rooms = (CONFORMANCE if room(module) in CONFORMANCE else COMMAND) + CONFORMANCE * (module == CHECK)
+    own = tuple(f"{PACKAGE}.{name}" for name in rooms)
     return [
         f"{module} imports {name}"
         for name in sorted(imported(module, source, modules))
@@ -238,12 +242,12 @@ def test_api_and_core_are_pure() -> None:
     assert [bad for name, source in core.items() for bad in impurities(name, source, MODULES)] == []
 
 
-def test_the_command_line_uses_the_public_door_only() -> None:
-    """`_cli` and `__main__` import what any user may import, and each other."""
-    inner = tuple(f"{PACKAGE}.{name}" for name in COMMAND)
-    command = {name: source for name, source in MODULES.items() if name.startswith(inner)}
-    assert command
-    assert [bad for name, source in command.items() for bad in beyond_the_door(name, source, MODULES)] == []
+@pytest.mark.parametrize("rooms", [COMMAND, CONFORMANCE])
+def test_the_command_line_and_the_check_use_the_public_door_only(rooms: Sequence[str]) -> None:
+    """The rooms import what any user may import, and each other; `_conformance` knows no command line."""
+    inner = {name: source for name, source in MODULES.items() if room(name) in rooms}
+    assert inner
+    assert [bad for name, source in inner.items() for bad in beyond_the_door(name, source, MODULES)] == []
 
 
 @pytest.mark.parametrize(

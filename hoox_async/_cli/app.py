@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, Group, Parameter
 
 from .batch import batch
+from .check import check
 from .costs_command import costs
 from .create import create, edit
 from .demo_command import demo
 from .download_command import download
-from .read import check, looks, status, wait
+from .read import looks, status, wait
 from .report_command import report
 from .sandbox_command import sandbox
 from .store_command import backup, budget, migrate, prune, recover

@@ -1,4 +1,4 @@
-"""``status``, ``wait``, ``looks`` and ``check``: the commands that only read and cost nothing."""
+"""``status``, ``wait`` and ``looks``: the commands that only read and cost nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from hoox_async import (
     ConfigurationError,
     GenerationFailed,
     HooxError,
-    HooxSession,
     Look,
     LookDetails,
     LookRef,
     LookStatus,
-    NotFound,
     WaitTimeout,
 )
 
-from .conformance.options import ConformanceOptions
 from .exit_codes import Exit, code_of, is_access
 from .json_output import details_record, error_record, look_record
 from .options import Connection, Output, command_line
@@ -31,7 +28,6 @@ from .text import format_count, one_line
 from .trouble import Trouble
 from .waiting import Waiting
 
-_DEFAULT_CONFORMANCE = ConformanceOptions()
 _DEFAULT_CONNECTION = Connection()
 _DEFAULT_OUTPUT = Output()
 _FILTERS = Group(
@@ -158,54 +154,6 @@ def looks(
         more = f"; {len(found) - len(rows):,} not shown (--limit)" if len(found) > len(rows) else ""
         terminal.say(format_count(len(found), "look") + more)
     return Exit.READY
-
-
-def check(
-    *,
-    options: ConformanceOptions = _DEFAULT_CONFORMANCE,
-    connection: Connection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
-) -> int:
-    """Check the API key, and show how much of the quota is left.
-
-    Takes one small request. With --conformance, checks the whole library against the API, for 0 credits.
-
-    - `hoox-async check --conformance --out conformance.txt`
-    """
-    terminal, trouble = output.terminal(), Trouble()
-    options.check()
-    if options.conformance:
-        from .conformance.command import run_conformance
-
-        return run_conformance(options, connection, terminal)
-
-    async def ask() -> int:
-        async with connection.session(poll="awaited", hooks=[trouble]) as session:
-            async with Waiting(terminal, "checking", trouble):
-                await _check_key(session, connection.base_url)
-            quota = session.quota
-            resets_at = quota.resets_at.isoformat() if quota.resets_at else None
-            terminal.record(
-                "check", key="ok", limit=quota.limit, remaining=quota.remaining, resets_at=resets_at
-            )
-            terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
-        return Exit.READY
-
-    return asyncio.run(ask())
-
-
-async def _check_key(session: HooxSession, base_url: str | None) -> None:
-    # the API has no endpoint that only checks a key; a look that can't exist is the smallest answer
-    try:
-        await session.status(LookRef("avtr_none", "look_none"))
-    except NotFound as error:
-        if is_access(error):
-            raise
-        # any web server answers 404 to an unknown path; only the API says that an avatar or look is missing
-        if base_url is not None and not any(word in error.message.lower() for word in ("avatar", "look")):
-            raise ConfigurationError(
-                f"--base-url {base_url}: a server answers there, but it is not the API"
-            ) from None
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any], terminal: Terminal) -> list[LookDetails]:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from cli_kit import Cli, Done
 
 from hoox_async import ImageAvatar, LookEdit
-from hoox_async._cli.conformance.spelling import SpellingTransport
 from hoox_async._cli.terminal import Terminal
+from hoox_async._conformance import Fact
+from hoox_async._conformance.spelling import SpellingTransport
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space
 
 QUICK = (0.01, 0.02, 0.03)
@@ -26,7 +28,7 @@ QUICK = (0.01, 0.02, 0.03)
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before the last read, none before a read is repeated, and pictures that need no drawing."""
-    monkeypatch.setattr("hoox_async._cli.conformance.command._SPREAD", 0.0)
+    monkeypatch.setattr("hoox_async._cli.check._SPREAD", 0.0)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.0)
     monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: b"\xff\xd8\xff\xe0 picture")
 
@@ -339,7 +341,7 @@ def test_an_interrupted_check_reports_what_it_saw(serve: Serve, monkeypatch: pyt
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("hoox_async._cli.conformance.steps.Check._use_wrong_key", interrupted)
+    monkeypatch.setattr("hoox_async._conformance.steps.Check._use_wrong_key", interrupted)
     done = check(cli, "--json")
     assert done.code == 4
     steps = steps_of(done)
@@ -469,9 +471,7 @@ def test_out_writes_json_if_named_so(serve: Serve, tmp_path: Path) -> None:
     done = check(cli, "--json", "--out", out)
     saved = json.loads(out.read_text())
     assert {"event": "conformance", **saved} == report_of(done)
-    assert {"id", "question", "assumed", "seen", "differs", "consequence", "matters"} == set(
-        saved["facts"][0]
-    )
+    assert {field.name for field in attrs.fields(Fact)} == set(saved["facts"][0])
     sent = len(cli.sandbox.requests)
     assert check(cli, "--out", out).code == 2
     assert len(cli.sandbox.requests) == sent

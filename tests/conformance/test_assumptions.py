@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any
 
+import attrs
 import pytest
 
-from hoox_async import Endpoint, LookDetails, LookRef
-from hoox_async._cli.conformance.facts import judge
-from hoox_async._cli.conformance.observations import Observations, ReceivedDelivery
-from hoox_async._cli.conformance.report import build_report
-from hoox_async._cli.conformance.shapes import error_code, field_name, shape, shape_text, status_word
-from hoox_async._cli.conformance.steps import pictures_of_one
-from hoox_async._cli.conformance.verdict import Fact
+from hoox_async import Endpoint, LookDetails, LookRef, Outcome, OutcomeState, PromptAvatar
+from hoox_async._conformance.assumptions import ASSUMPTIONS, SOURCES, Fact, Promise, judge
+from hoox_async._conformance.observations import Observations, ReceivedDelivery
+from hoox_async._conformance.purchases import choose
+from hoox_async._conformance.report import build_report
+from hoox_async._conformance.shapes import error_code, field_name, shape, shape_text, status_word
+from hoox_async._conformance.steps import pictures_of_one
+from hoox_async.sandbox import AnswerForms
 from hoox_async.testing import RecordedAnswer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,7 +134,10 @@ def test_answers_of_429_are_counted() -> None:
     """How many answers were 429, and how many of them had Retry-After, is told."""
     refused = [answer({}, status=429, headers=headers) for headers in ({}, {"retry-after": "1"})]
     found = fact(Observations(answers={"status": refused}), "quota.refused")
-    assert (found.seen, found.differs) == ("2 answers of 429, 1 with Retry-After", False)
+    assert (found.seen, found.differs) == (
+        "2 answers of 429, 1 with Retry-After, 0 with quota headers",
+        False,
+    )
 
 
 def made(**steps: Any) -> Observations:
@@ -310,6 +316,88 @@ def test_nothing_seen_is_a_report_too() -> None:
     """If no step was done, the report takes nothing for seen but the form of the key."""
     report = build_report(Observations(), version="1", now=START, is_real=True, tried_to_make=False)
     assert [one.id for one in report.facts if one.differs is not None] == ["key.form"]
+
+
+# --- the table
+
+FORMS = {
+    "images": "create.images", "looks_of_images": "create.looks", "created": "create.status",
+    "result": "status.result", "thumbnail": "size.4k", "preview": "size.2k", "copies": "copies.count",
+    "failure_code": "status.failure", "errors": "error.key", "codes": "error.codes",
+    "reset": "quota.reset", "reset_moves": "quota.moves", "quota_headers": "quota.success",
+    "throttled_counts": "quota.spent", "form": "delivery.form", "quota": "quota.window",
+    "vocabulary": "words.settled", "list_pending": "list.pending", "retry_after": "quota.refused",
+}  # fmt: skip
+"""The assumption that each form of the sandbox is about."""
+
+
+def test_each_form_of_the_sandbox_is_about_an_assumption() -> None:
+    """A form that the sandbox can take has a row in the table, and a new form fails until it has one."""
+    forms = {field.name for field in attrs.fields(AnswerForms)}
+    assert forms | {"form", "quota", "vocabulary", "list_pending", "retry_after"} == FORMS.keys()
+    assert set(FORMS.values()) <= {row.id for row in ASSUMPTIONS}
+
+
+def test_each_assumption_has_a_source_and_says_which_check_tells_it() -> None:
+    """Ids are unique, sources known; what differs harms users where a promise falls, and only there."""
+    assert len({row.id for row in ASSUMPTIONS}) == len(ASSUMPTIONS)
+    for row in ASSUMPTIONS:
+        assert row.source, row.id
+        assert set(row.source) <= SOURCES.keys(), row.id
+        assert all((row.question, row.assumed, row.means, row.told_by)), row.id
+        is_harmless = row.means.startswith(("nothing", "good news"))
+        assert row.promise is None or not is_harmless, row.id
+    assert {row.promise for row in ASSUMPTIONS} == {None, *Promise}
+
+
+def test_what_differs_matters_where_a_promise_falls() -> None:
+    """The promise of the row decides, and the report names it."""
+    seen = made(list={"looks": []})
+    found = fact(seen, "list.form")
+    assert (found.differs, found.matters, found.promise) == (True, True, "every call works as documented")
+    report = build_report(seen, version="1", now=START, is_real=True, tried_to_make=True)
+    words = " ".join(report.as_text().split())
+    assert 'matters yes, "every call works as documented" falls: looks() does not work' in words
+    assert "told by --spend 4" in words
+
+
+# --- what is bought
+
+
+def outcome(key: str, credits: int = 0, at_risk: int = 0, state: str = "ready") -> Outcome:
+    request = PromptAvatar("as it was then", resolution="4K")
+    return Outcome(key, request, OutcomeState(state), credits=Decimal(credits), at_risk=Decimal(at_risk))
+
+
+AVATAR, PUBLIC_1 = "conformance/avatar", f"conformance/public/{REF}/1"
+
+
+@pytest.mark.parametrize(
+    ("credits", "stored", "wanted"),
+    [
+        (3, {}, {"public edit 1": 2}),
+        (4, {}, {"4K avatar": 4}),
+        (8, {}, {"4K avatar": 4, "2K edit": 2, "public edit 1": 2}),
+        (50, {}, {"4K avatar": 4, "2K edit": 2, "public edit 1": 2, "public edit 2": 2}),
+        (6, {AVATAR: outcome(AVATAR, 4)}, {"4K avatar": 0, "2K edit": 2}),
+        (4, {AVATAR: outcome(AVATAR, 4)}, {"4K avatar": 0}),
+        (5, {AVATAR: outcome(AVATAR, 0, 4, "unknown")}, {"4K avatar": 0}),
+        (4, {AVATAR: outcome(AVATAR, state="rejected")}, {"4K avatar": 4}),
+        (4, {PUBLIC_1: outcome(PUBLIC_1, 2)}, {"public edit 1": 0, "public edit 2": 2}),
+        (4, {"somebody's": outcome("somebody's", 100)}, {"4K avatar": 4}),
+    ],
+)
+def test_what_earlier_runs_have_spent_counts(
+    credits: int, stored: dict[str, Outcome], wanted: dict[str, int]
+) -> None:
+    """All runs with a store never buy for more than the credits; what is bought already costs nothing."""
+    assert {one.step: one.price for one in choose(Decimal(credits), REF, stored)} == wanted
+
+
+def test_what_is_in_the_store_is_asked_for_with_the_content_that_it_has() -> None:
+    """A key that was used keeps its request, so that another picture or prompt is no conflict."""
+    [avatar] = choose(Decimal(4), None, {"conformance/avatar": outcome("conformance/avatar", 4)})
+    assert avatar.request(None, ()) == PromptAvatar("as it was then", resolution="4K")
 
 
 # --- what gets into a report

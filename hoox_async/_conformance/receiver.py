@@ -24,23 +24,24 @@ _LONGEST_BODY = 256 * 1024
 
 
 class _Hub(WebhookHub):
-    """A hub that knows the URLs it gave: only deliveries to them are recorded."""
+    """A hub that knows the URLs it gave, in order: only deliveries to them are recorded."""
 
     def __init__(self, public_url: str) -> None:
         super().__init__(public_url, secrets.token_urlsafe(32))
-        self.tokens: set[str] = set()
+        self.tokens: list[str] = []
 
     def url_for(self, attempt_id: str) -> str:
         url = super().url_for(attempt_id)
-        self.tokens.add(url.rpartition("/")[2])
+        self.tokens.append(url.rpartition("/")[2])
         return url
 
 
 class Receiver:
     """Listens on a host and port, records the deliveries to the hub's URLs, and passes them on.
 
-    The first `REFUSED` deliveries are answered 503. The path before the token is not looked at, since a
-    proxy may change it. Use it with ``async with``, which raises `ConfigurationError` if the port is taken.
+    The first `REFUSED` deliveries of the first POST that has one are answered 503. The path before the token
+    is not looked at, since a proxy may change it. Use it with ``async with``, which raises
+    `ConfigurationError` if the port is taken.
     """
 
     def __init__(self, public_url: str, host: str, port: int) -> None:
@@ -90,6 +91,16 @@ class Receiver:
                     self._arrived.clear()
                     await self._arrived.wait()
 
+    def delivered_looks(self) -> set[object]:
+        """The ids of the looks whose deliveries were answered 200."""
+        bodies = [one.body for one in self.deliveries if one.answered == 200 and isinstance(one.body, dict)]
+        return {body.get("look_id") or body.get("job_id") for body in bodies}
+
+    def is_taken(self) -> bool:
+        """Whether the look whose deliveries were refused at first has been delivered."""
+        first = self.deliveries[0].attempt
+        return any(one.answered == 200 for one in self.deliveries if one.attempt == first)
+
     async def _greet(self, _: web.Request) -> web.Response:
         return web.Response(text=self._greeting)
 
@@ -97,10 +108,12 @@ class Receiver:
         token = request.path.rstrip("/").rpartition("/")[2]
         if token not in self.hub.tokens:
             return web.Response(status=404)
-        at, body = datetime.now(UTC), await request.read()
-        status = 503 if len(self.deliveries) < REFUSED else await self.hub.handle(token, body)
+        at, body, attempt = datetime.now(UTC), await request.read(), self.hub.tokens.index(token)
+        first = [one for one in self.deliveries if one.attempt == self.deliveries[0].attempt]
+        is_first = not first or first[0].attempt == attempt
+        status = 503 if is_first and len(first) < REFUSED else await self.hub.handle(token, body)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.deliveries.append(ReceivedDelivery(at, headers, _json(body), status))
+        self.deliveries.append(ReceivedDelivery(at, headers, _json(body), status, attempt))
         self._arrived.set()
         return web.Response(status=status)
 

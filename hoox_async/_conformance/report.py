@@ -12,13 +12,13 @@ import attrs
 
 from hoox_async import Endpoint
 
-from ..text import format_count, sanitize
-from .facts import judge
-from .observations import Observations, Step
+from .assumptions import SOURCES, Fact, judge
+from .observations import Observations, Purchase, Step
+from .purchase_judgements import size_text
 from .shapes import field_name, shape, shape_text
-from .verdict import Fact
+from .verdict import count_of, credits_text
 
-FORMAT = 1
+FORMAT = 2
 """The number of the report's form, for programs that read many of them."""
 WIDTH = 80
 _LABEL = 10
@@ -33,6 +33,8 @@ class Report:
     address: str
     """"the real API", or another kind of address: a company's proxy is not named."""
     made: str
+    bought: tuple[dict[str, Any], ...]
+    balance: str
     facts: tuple[Fact, ...]
     steps: tuple[Step, ...]
     headers: tuple[str, ...]
@@ -66,13 +68,13 @@ class Report:
     def summary(self) -> str:
         """One line: how many facts differ, and how many steps failed."""
         parts = [
-            f"{format_count(len(self.confirmed), 'fact')} as assumed",
+            f"{count_of(len(self.confirmed), 'fact')} as assumed",
             f"{len(self.important)} different in a way that matters",
             f"{len(self.harmless)} different in a harmless way",
             f"{len(self.open)} not seen",
         ]
         if self.failed:
-            parts.append(f"{format_count(len(self.failed), 'step')} failed or skipped")
+            parts.append(f"{count_of(len(self.failed), 'step')} failed or skipped")
         return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -84,6 +86,8 @@ class Report:
             "made_at": self.made_at.isoformat(timespec="seconds"),
             "address": self.address,
             "avatar": self.made,
+            "bought": list(self.bought),
+            "balance": self.balance,
             "summary": self.summary(),
             "facts": [attrs.asdict(fact) for fact in self.facts],
             "steps": [{**attrs.asdict(step), "seconds": round(step.seconds, 3)} for step in self.steps],
@@ -98,6 +102,7 @@ class Report:
             f"hoox-async conformance report, format {FORMAT}",
             f"hoox-async {self.version}, Python {platform.python_version()}, {moment}",
             *_wrapped(f"Address: {self.address}. Avatar: {self.made}."),
+            *self._purchases(),
             *_wrapped(f"Summary: {self.summary()}."),
             "",
             *_section("Differs, and it matters", self.important, consequence=True),
@@ -114,7 +119,17 @@ class Report:
         ]
         for name, found in self.shapes.items():
             lines += [f"  {name}", *_wrapped(shape_text(found), indent="    ")]
-        return sanitize("\n".join(lines) + "\n")
+        sources = ", ".join(f"[{letter}] {name}" for letter, name in SOURCES.items())
+        lines += ["", *_wrapped(f"Sources of what is assumed: {sources}")]
+        return "\n".join(lines) + "\n"
+
+    def _purchases(self) -> Iterable[str]:
+        """What was bought, one line each, and the balance."""
+        for one in self.bought:
+            parts = (one["state"], one["size"], f"{one['credits']} credits in this run")
+            yield from _wrapped(f"Bought: {one['what']}: {', '.join(filter(None, parts))}.")
+        if self.bought:
+            yield from _wrapped(f"Balance: {self.balance}.")
 
 
 def build_report(
@@ -131,11 +146,35 @@ def build_report(
         made_at=now,
         address="the real API" if is_real else "another address than the real API's",
         made=made,
+        bought=tuple(_bought(one) for one in seen.purchases),
+        balance=_balance(seen),
         facts=tuple(judge(seen)),
         steps=tuple(seen.steps),
         headers=tuple(sorted(headers)),
         shapes=_shapes(seen),
     )
+
+
+def _bought(purchase: Purchase) -> dict[str, Any]:
+    if purchase.ref is None:
+        is_unknown = purchase.at_risk or purchase.earlier
+        state = "whether it was made is not known" if is_unknown else "not made"
+    else:
+        state = purchase.ending or "not known to be done"
+    return {
+        "what": purchase.step,
+        "state": f"{state}, bought in an earlier run" if purchase.earlier else state,
+        "size": None if purchase.size is None else size_text(purchase),
+        "paid_for": str(purchase.request.resolution),
+        "as_paid_for": None if purchase.size is None else not purchase.is_too_small,
+        "credits": credits_text(purchase.charged),
+        "at_risk": credits_text(purchase.at_risk),
+    }
+
+
+def _balance(seen: Observations) -> str:
+    fell = seen.balance.fell_by
+    return "balance not asked" if fell is None else f"it fell by {credits_text(fell)} credits"
 
 
 def _shapes(seen: Observations) -> dict[str, Any]:
@@ -161,11 +200,17 @@ def _section(title: str, facts: Sequence[Fact], *, consequence: bool = False) ->
     yield f"{title} ({len(facts)})"
     for fact in facts:
         yield from _wrapped(f"{fact.question} [{fact.id}]", indent="  ")
-        yield from _labelled("assumed", fact.assumed)
+        yield from _labelled("assumed", f"{fact.assumed} [{', '.join(fact.source)}]")
         yield from _labelled("seen" if fact.differs is not None else "why", fact.seen)
+        if fact.differs is None:
+            yield from _labelled("told by", fact.told_by)
         if consequence:
-            yield from _labelled("matters", f"{'yes' if fact.matters else 'no'}: {fact.consequence}")
+            yield from _labelled("matters", f"{_fallen(fact)}: {fact.consequence}")
     yield ""
+
+
+def _fallen(fact: Fact) -> str:
+    return f'yes, "{fact.promise}" falls' if fact.matters else "no"
 
 
 def _labelled(label: str, text: str) -> list[str]:
@@ -175,11 +220,11 @@ def _labelled(label: str, text: str) -> list[str]:
 
 def _step_lines(step: Step) -> list[str]:
     status = f"HTTP {step.status}" if step.status is not None else ""
-    requests = format_count(step.requests, "request") if step.requests else ""
+    requests = count_of(step.requests, "request") if step.requests else ""
     took = f"{step.seconds:.2f} s" if step.outcome != "skipped" else ""
     figures = ", ".join(part for part in (status, requests, took) if part)
-    line = f"  {step.name:<18} {step.outcome:<8} {figures}".rstrip()
-    return [line, *(_wrapped(step.detail, indent=" " * 21) if step.detail else ())]
+    line = f"  {step.name:<24} {step.outcome:<8} {figures}".rstrip()
+    return [line, *(_wrapped(step.detail, indent=" " * 27) if step.detail else ())]
 
 
 def _wrapped(text: str, *, indent: str = "", rest: str | None = None) -> list[str]:

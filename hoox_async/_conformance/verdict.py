@@ -1,10 +1,9 @@
-"""What is said about one fact."""
+"""What is said about one assumption."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
-
-import attrs
 
 
 class Seen(NamedTuple):
@@ -29,18 +28,12 @@ def not_seen(why: str) -> Seen:
     return Seen(why, None)
 
 
-@attrs.frozen
-class Fact:
-    """One fact: what this library assumes, what was seen, whether it differs, and whether that matters.
+def credits_text(credits: Decimal) -> str:
+    """Credits without needless zeros: ``2``, ``3.5``."""
+    text = format(credits, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
-    ``consequence`` is what a difference means for this library's users; ``matters`` is True if there is one
-    that harms them.
-    """
 
-    id: str
-    question: str
-    assumed: str
-    seen: str
-    differs: bool | None
-    consequence: str
-    matters: bool
+def count_of(count: int, noun: str) -> str:
+    """``1 look``, ``1,200 looks``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,9 +1,8 @@
-"""The facts about the quota: what its headers mean, and what is counted. Pure, as `facts`."""
+"""Judges the quota headers that were seen: what they mean, and what is counted. Pure, as `judgements`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
@@ -19,7 +18,7 @@ _HOUR = 3600.0
 _STILL = 2.0  # seconds: resets are whole seconds, and so are dates
 
 
-def _limit(seen: Observations) -> Seen:
+def limit(seen: Observations) -> Seen:
     values = {value for one in _counted(seen) if (value := _whole(one, _LIMIT)) is not None}
     if not values:
         return _none_of(seen, _LIMIT)
@@ -27,7 +26,7 @@ def _limit(seen: Observations) -> Seen:
     return (same if values == {100} else differs)(text)
 
 
-def _counting(seen: Observations) -> Seen:
+def counting(seen: Observations) -> Seen:
     pairs = [
         (later, before - after)
         for earlier, later in pairwise(_counted(seen))
@@ -50,7 +49,7 @@ def _counting(seen: Observations) -> Seen:
     return same(f"{finding}: others use the quota too, or earlier requests leave it")
 
 
-def _reset_form(seen: Observations) -> Seen:
+def reset(seen: Observations) -> Seen:
     found = [one for one in _counted(seen) if one.headers.get(_RESET, "").strip()]
     if not found:
         return _none_of(seen, _RESET)
@@ -62,7 +61,7 @@ def _reset_form(seen: Observations) -> Seen:
     return (same if forms == {"Unix seconds"} else differs)(finding)
 
 
-def _reset_moves(seen: Observations) -> Seen:
+def moves(seen: Observations) -> Seen:
     moments = [
         (_now(one), _now(one) + seconds)
         for one in _counted(seen)
@@ -83,7 +82,7 @@ def _reset_moves(seen: Observations) -> Seen:
     return same(f"it moved by {moved:.0f} s in {passed:.0f} s")
 
 
-def _date(seen: Observations) -> Seen:
+def date(seen: Observations) -> Seen:
     answers = _counted(seen)
     if not answers:
         return not_seen("no answer")
@@ -93,15 +92,25 @@ def _date(seen: Observations) -> Seen:
     return same(f"in {len(off)} of {len(answers)} answers, {max(off):.0f} s off this machine's clock at most")
 
 
-def _refused(seen: Observations) -> Seen:
+def throttled(seen: Observations) -> Seen:
     refused = [one for one in seen.in_order() if one.status == 429]
     if not refused:
         return not_seen("no 429 came, and spending the quota would stop the workspace for a minute")
     with_header = sum("retry-after" in one.headers for one in refused)
-    return same(f"{len(refused)} answers of 429, {with_header} with Retry-After")
+    with_quota = sum(_RESET in one.headers or _REMAINING in one.headers for one in refused)
+    text = f"{len(refused)} answers of 429, {with_header} with Retry-After, {with_quota} with quota headers"
+    return same(text)
 
 
-def _other_headers(seen: Observations) -> Seen:
+def on_refusals(seen: Observations) -> Seen:
+    refusals = [one for one in _counted(seen) if one.status is not None and one.status >= 400]
+    if not refusals:
+        return not_seen("no refusal")
+    found = sum(any(name in one.headers for name in (_LIMIT, _REMAINING, _RESET)) for one in refusals)
+    return same(f"in {found} of {len(refusals)} answers to requests that were refused")
+
+
+def other_headers(seen: Observations) -> Seen:
     names = {name for one in seen.in_order() for name in one.headers if re.search("rate|quota|limit", name)}
     others = sorted(field_name(name) for name in names - {_LIMIT, _REMAINING, _RESET})
     if not seen.in_order():
@@ -175,21 +184,3 @@ def _parsed_date(text: str) -> datetime | None:
             continue
         return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
     return None
-
-
-QUOTA_FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]] = (
-    ("quota.limit", "X-RateLimit-Limit", "100 requests a minute",
-     "the lower of the header and --rpm holds; where more is allowed, raise --rpm", False, _limit),
-    ("quota.counting", "X-RateLimit-Remaining", "falls by 1 with each request of any endpoint",
-     "the difference is taken for another client's requests: slower, never refused", False, _counting),
-    ("quota.reset", "Form of X-RateLimit-Reset", "Unix seconds",
-     "it is ignored: after a 429 without Retry-After the pause is a minute", False, _reset_form),
-    ("quota.moves", "What X-RateLimit-Reset means",
-     "either: the end of a fixed minute, or a moment that moves; which one is learned from how it moves",
-     "nothing: both are understood", False, _reset_moves),
-    ("quota.headers", "Other headers about the quota", "none", "they are ignored", False, _other_headers),
-    ("quota.date", "Date header", "in each answer: the reset is counted from it",
-     "the reset is counted from this machine's clock", False, _date),
-    ("quota.refused", "429 and Retry-After", "honoured when it comes", "nothing relies on it", False,
-     _refused),
-)  # fmt: skip

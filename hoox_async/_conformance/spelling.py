@@ -1,4 +1,4 @@
-"""The other of the two names that the API's pages give the images of a request, for purchases that try it."""
+"""The transport of the check: it keeps the answers, and can send images under their other name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _OTHER_NAME = {"images": "imageUrls", "imageUrls": "images"}
 class SpellingTransport(RecordingTransport):
     """A recording transport that can send the images of a request under the other name.
 
-    It does so while ``other_name`` is True. Each request is sent once, under one name.
+    It does so while ``other_name`` is True. Each request is sent once, under one name. ``fetched`` counts the
+    addresses of pictures that were opened.
     """
 
     other_name = False
+    fetched = 0
 
     async def send(self, request: Any, before_send: Any = None) -> Any:
         """Send the request once and keep the answer. Raises as `RecordingTransport.send`."""
@@ -23,3 +25,8 @@ class SpellingTransport(RecordingTransport):
             body = {_OTHER_NAME.get(name, name): value for name, value in request.body.items()}
             request = request._replace(body=body)
         return await super().send(request, before_send)
+
+    def fetch(self, url: str) -> Any:
+        """Open a picture's address. Raises as `RecordingTransport.fetch`."""
+        self.fetched += 1
+        return super().fetch(url)

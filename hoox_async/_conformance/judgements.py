@@ -1,38 +1,34 @@
-"""Judges what was seen: for each fact that the vendor's pages leave open, what this library assumes, what
-was seen, whether that differs, and whether it matters.
+"""Judges the answers and deliveries that were seen, for the rows of `assumptions`.
 
-Pure: from `Observations` to `Fact` values. Nothing of an answer gets into a fact but through `shapes`.
+Pure: from `Observations` to `Seen` values. Nothing of an answer gets into one but through `shapes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-import attrs
-
 from hoox_async import Endpoint, LookStatus
+from hoox_async.testing import RecordedAnswer
 
-from ..text import format_count
 from .observations import Observations, json_of
-from .quota_facts import QUOTA_FACTS
-from .receiver import REFUSED
 from .shapes import error_code, field_names, hidden, status_word
-from .steps import NO_SUCH_WORD, OTHER
-from .verdict import Fact, Seen, differs, not_seen, same
+from .steps import OTHER
+from .verdict import Seen, count_of, credits_text, differs, not_seen, same
 
 _READY = ("completed", "ready")
 _KNOWN = ("pending", "processing", "completed", "failed", "ready", "error")
-_LIST_FIELDS = frozenset(
+LIST_FIELDS = frozenset(
     {
         "id", "avatar_id", "avatar_name", "look_name", "gender", "age_range", "ethnicity", "hair_color",
         "place", "accessories", "action", "emotion", "selfie", "format", "thumbnail", "preview",
         "model_available",
     }
 )  # fmt: skip
-_LOOK_FIELDS = _LIST_FIELDS | {"status", "error_message"}
-_AVATAR_FIELDS = frozenset(
+LOOK_FIELDS = LIST_FIELDS | {"status", "error_message"}
+AVATAR_FIELDS = frozenset(
     {
         "id", "name", "gender", "age", "age_range", "ethnicity", "hair_color", "thumbnail", "looks",
         "created_at",
@@ -41,13 +37,13 @@ _AVATAR_FIELDS = frozenset(
 _USEFUL = frozenset({"prompt", "created_at", "createdAt", "error", "error_message", "errorMessage"})
 """Fields by which a look that got lost could be recognized, or that say why one failed."""
 _MISSING_TEXTS = ("Avatar not found", "Look not found")
-_NO_SIGNATURE = "nothing in a delivery proves who sent it"
+NO_SIGNATURE = "nothing in a delivery proves who sent it"
 
 
 # --- creating
 
 
-def _images_field(seen: Observations) -> Seen:
+def images_field(seen: Observations) -> Seen:
     answer = seen.of_step("create")
     if seen.made is not None:
         return same("accepted")
@@ -58,31 +54,41 @@ def _images_field(seen: Observations) -> Seen:
     return not_seen(f"HTTP {answer.status}")
 
 
-def _price_of_images(seen: Observations) -> Seen:
+def price_of_images(seen: Observations) -> Seen:
     answer = seen.of_step("create")
     if answer is not None and answer.status == 402:
         return differs(f"refused with HTTP 402, {_code_of(json_of(answer))}: it needs credits")
     if seen.made is None:
         return not_seen("no avatar was made")
-    return not_seen("accepted. The API tells no balance: compare it on the site before and after this check")
+    fell, paid = seen.balance.fell_by, sum((one.charged for one in seen.purchases), Decimal(0))
+    if fell is None:
+        return not_seen("accepted. Compare the balance on the site before and after this check")
+    if fell == paid:
+        return same("0: the balance fell by the credits of what was bought alone")
+    return not_seen(
+        f"the balance fell by {credits_text(fell)}, and {credits_text(paid)} were paid for what was bought"
+    )
 
 
-def _created_status(seen: Observations) -> Seen:
-    answer = seen.of_step("create")
-    if seen.made is None or answer is None:
+def created_status(seen: Observations) -> Seen:
+    statuses = sorted({answer.status for answer in _accepted(seen) if answer.status is not None})
+    if not statuses:
         return not_seen("no avatar was made")
-    return (same if answer.status in (200, 201) else differs)(f"HTTP {answer.status}")
+    text = " and ".join(f"HTTP {status}" for status in statuses)
+    return (same if set(statuses) <= {200, 201} else differs)(text)
 
 
-def _created_fields(seen: Observations) -> Seen:
-    body = seen.body("create")
-    if not isinstance(body, dict):
+def created_fields(seen: Observations) -> Seen:
+    found = {tuple(field_names(json_of(answer))) for answer in _accepted(seen)}
+    if not found:
         return not_seen("no avatar was made")
-    names = field_names(body)
-    return (same if {"avatar_id", "look_id"} <= set(names) else differs)(", ".join(names))
+    texts = sorted(", ".join(names) or "none" for names in found)
+    return (same if all({"avatar_id", "look_id"} <= set(names) for names in found) else differs)(
+        "; ".join(texts)
+    )
 
 
-def _ids(seen: Observations) -> Seen:
+def ids(seen: Observations) -> Seen:
     if seen.made is None:
         return not_seen("no avatar was made")
     texts = (seen.made.avatar_id, seen.made.look_id)
@@ -93,7 +99,7 @@ def _ids(seen: Observations) -> Seen:
     return differs(f"{form}, with a {' and a '.join(bad)}") if bad else same(form)
 
 
-def _ready_at_once(seen: Observations) -> Seen:
+def ready_at_once(seen: Observations) -> Seen:
     word = _word(seen.body("status"))
     if seen.made is None or word is None:
         return not_seen("no avatar was made, or its status could not be read")
@@ -102,17 +108,17 @@ def _ready_at_once(seen: Observations) -> Seen:
     return differs(f"{word} in the first answer after the POST")
 
 
-def _looks_of_images(seen: Observations) -> Seen:
+def looks_of_images(seen: Observations) -> Seen:
     looks = _looks_of(seen.body("avatar"))
     if seen.made is None or looks is None:
         return not_seen("no avatar was made, or it could not be read")
-    finding = f"{format_count(seen.sent_images, 'image')} made {format_count(len(looks), 'look')}"
+    finding = f"{count_of(seen.sent_images, 'image')} made {count_of(len(looks), 'look')}"
     if seen.sent_images < 2 and len(looks) == 1:
         return not_seen(f"{finding}: give two or more with --image")
     return (same if len(looks) == 1 else differs)(finding)
 
 
-def _echo(seen: Observations) -> Seen:
+def echo(seen: Observations) -> Seen:
     look = seen.body("look")
     if seen.made is None or not isinstance(look, dict):
         return not_seen("no avatar was made, or it could not be read")
@@ -125,7 +131,7 @@ def _echo(seen: Observations) -> Seen:
 # --- statuses
 
 
-def _words_on(step: str) -> Callable[[Observations], Seen]:
+def words_on(step: str) -> Callable[[Observations], Seen]:
     def judge(seen: Observations) -> Seen:
         words = _all_words(seen)[step]
         if not words:
@@ -136,7 +142,7 @@ def _words_on(step: str) -> Callable[[Observations], Seen]:
     return judge
 
 
-def _vocabularies(seen: Observations) -> Seen:
+def vocabularies(seen: Observations) -> Seen:
     pairs = {"completed": 0, "failed": 0, "ready": 1, "error": 1}
     found = [{pairs[w.lower()] for w in words if w.lower() in pairs} for words in _all_words(seen).values()]
     used = set().union(*found)
@@ -147,7 +153,7 @@ def _vocabularies(seen: Observations) -> Seen:
     return same("one: " + ("ready and error" if used == {1} else "completed and failed"))
 
 
-def _pending_words(seen: Observations) -> Seen:
+def pending_words(seen: Observations) -> Seen:
     words = {word for found in _all_words(seen).values() for word in found if word.lower() not in _SETTLED}
     if not words:
         return not_seen("every look that was read is settled. Run it while a look is made, with --avatar ID")
@@ -157,7 +163,7 @@ def _pending_words(seen: Observations) -> Seen:
 _SETTLED = ("completed", "failed", "ready", "error")
 
 
-def _failed_words(seen: Observations) -> Seen:
+def failed_words(seen: Observations) -> Seen:
     found = {
         word for words in _all_words(seen).values() for word in words if word.lower() in ("failed", "error")
     }
@@ -166,7 +172,7 @@ def _failed_words(seen: Observations) -> Seen:
     return same(", ".join(sorted(found)))
 
 
-def _failure(seen: Observations) -> Seen:
+def failure(seen: Observations) -> Seen:
     body = seen.body("a failed look")
     if not isinstance(body, Mapping):
         return not_seen("no look that failed. Name an avatar that has one with --avatar ID")
@@ -178,7 +184,7 @@ def _failure(seen: Observations) -> Seen:
     return differs(f"error: {hidden(error)}; fields: {', '.join(field_names(body))}")
 
 
-def _same_state(seen: Observations) -> Seen:
+def same_state(seen: Observations) -> Seen:
     read = {step: seen.readings[step] for step in ("status", "avatar", "look") if step in seen.readings}
     if len(read) < 2:
         return not_seen("the look was read in less than two ways")
@@ -186,7 +192,7 @@ def _same_state(seen: Observations) -> Seen:
     return (same if len(set(read.values())) == 1 else differs)(text)
 
 
-def _result_fields(seen: Observations) -> Seen:
+def result_fields(seen: Observations) -> Seen:
     body = _ready_status(seen)
     if not isinstance(body, dict):
         return not_seen("no look that is ready")
@@ -200,7 +206,7 @@ def _result_fields(seen: Observations) -> Seen:
     return differs("result: " + (", ".join(names) or hidden(result)))
 
 
-def _spelling(seen: Observations) -> Seen:
+def spelling(seen: Observations) -> Seen:
     bodies = [body for endpoint in Endpoint for body in seen.bodies_of(endpoint)]
     names = {name for body in bodies for name in _all_names(body)}
     if not names:
@@ -212,7 +218,7 @@ def _spelling(seen: Observations) -> Seen:
 # --- pictures
 
 
-def _picture_is_public(seen: Observations) -> Seen:
+def picture_is_public(seen: Observations) -> Seen:
     if seen.picture is None:
         failed = any(step.name == "picture" and step.outcome == "failed" for step in seen.steps)
         return differs("it could not be fetched") if failed else not_seen("no look that is ready")
@@ -221,7 +227,7 @@ def _picture_is_public(seen: Observations) -> Seen:
     return same(f"fetched without it: {shown}, {size:,} bytes")
 
 
-def _picture_address(seen: Observations) -> Seen:
+def picture_address(seen: Observations) -> Seen:
     url = _thumbnail(_ready_status(seen))
     if url is None:
         return not_seen("no address of a picture")
@@ -233,17 +239,17 @@ def _picture_address(seen: Observations) -> Seen:
 # --- one avatar
 
 
-def _avatar_is_complete(seen: Observations) -> Seen:
+def avatar_is_complete(seen: Observations) -> Seen:
     looks = _looks_of(seen.body("avatar"))
     if looks is None or seen.looked_at is None:
         return not_seen("the avatar could not be read")
     found = any(_id(look) == seen.looked_at.look_id for look in looks)
     return (same if found else differs)(
-        f"{format_count(len(looks), 'look')}, and the one that was asked for is {_is_in(found)}"
+        f"{count_of(len(looks), 'look')}, and the one that was asked for is {_is_in(found)}"
     )
 
 
-def _look_of_avatar_fields(seen: Observations) -> Seen:
+def look_of_avatar_fields(seen: Observations) -> Seen:
     looks = _looks_of(seen.body("avatar"))
     if not looks:
         return not_seen("no look of an avatar")
@@ -254,7 +260,7 @@ def _look_of_avatar_fields(seen: Observations) -> Seen:
     return same("none of prompt, creation time and reason of failure")
 
 
-def _fields_of(step: str, documented: frozenset[str]) -> Callable[[Observations], Seen]:
+def fields_of(step: str, documented: frozenset[str]) -> Callable[[Observations], Seen]:
     """How the fields of a step's answer, or of the first element if it is a list, differ from the page."""
 
     def judge(seen: Observations) -> Seen:
@@ -275,7 +281,7 @@ def _fields_of(step: str, documented: frozenset[str]) -> Callable[[Observations]
 # --- the list
 
 
-def _list_form(seen: Observations) -> Seen:
+def list_form(seen: Observations) -> Seen:
     answer = seen.of_step("list")
     body = seen.body("list")
     if answer is None or answer.status != 200:
@@ -285,7 +291,7 @@ def _list_form(seen: Observations) -> Seen:
     return differs(f"{hidden(body)}: {', '.join(field_names(body))}" if body is not None else "no JSON")
 
 
-def _list_has_status(seen: Observations) -> Seen:
+def list_has_status(seen: Observations) -> Seen:
     entries = _entries(seen, "list")
     if not entries:
         return not_seen("no list, or an empty one")
@@ -293,7 +299,7 @@ def _list_has_status(seen: Observations) -> Seen:
     return differs("a status: " + ", ".join(words)) if words else same("no status")
 
 
-def _list_has_made(seen: Observations) -> Seen:
+def list_has_made(seen: Observations) -> Seen:
     entries = _entries(seen, "list")
     if seen.made is None or entries is None:
         return not_seen("no avatar was made, or no list was read")
@@ -301,7 +307,7 @@ def _list_has_made(seen: Observations) -> Seen:
     return (same if found else differs)(f"the new look, which is ready, is {_is_in(found)}")
 
 
-def _list_has(words: Iterable[str], kind: str) -> Callable[[Observations], Seen]:
+def list_has(words: Iterable[str], kind: str) -> Callable[[Observations], Seen]:
     wanted = frozenset(words)
 
     def judge(seen: Observations) -> Seen:
@@ -315,12 +321,12 @@ def _list_has(words: Iterable[str], kind: str) -> Callable[[Observations], Seen]
             advice = " Run it while a look is made, with --avatar ID." if kind == "pending" else ""
             return not_seen(f"no {kind} look in the avatars that were read.{advice}")
         inside = len(found & listed)
-        return same(f"{inside} of {format_count(len(found), f'{kind} look')} in it")
+        return same(f"{inside} of {count_of(len(found), f'{kind} look')} in it")
 
     return judge
 
 
-def _list_order(seen: Observations) -> Seen:
+def list_order(seen: Observations) -> Seen:
     entries, public = _entries(seen, "list"), _entries(seen, "catalogue")
     if not entries or not public:
         return not_seen("no list, or no catalogue")
@@ -333,19 +339,21 @@ def _list_order(seen: Observations) -> Seen:
     return (same if ordered else differs)(counts + ("" if ordered else ", mixed"))
 
 
-def _list_is_whole(seen: Observations) -> Seen:
+def list_is_whole(seen: Observations) -> Seen:
     entries, answer = _entries(seen, "list"), seen.of_step("list")
     if entries is None or answer is None:
         return not_seen("the list could not be read")
     pages = [name for name in ("link", "x-total-count", "x-next-page", "x-total") if name in answer.headers]
     if pages:
         return differs(f"{len(entries)} looks, and the header {', '.join(pages)}")
-    if len(entries) in (10, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000):
+    listed, public = ({_id(one) for one in found or ()} for found in (entries, _entries(seen, "catalogue")))
+    has_all = bool(public) and public < listed  # the catalogue comes last, and none of it is cut off
+    if len(entries) in (10, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000) and not has_all:
         return differs(f"exactly {len(entries)} looks: that may be a page")
-    return same(f"{format_count(len(entries), 'look')}, no header that names pages")
+    return same(f"{count_of(len(entries), 'look')}, no header that names pages")
 
 
-def _unknown_filter(seen: Observations) -> Seen:
+def unknown_filter(seen: Observations) -> Seen:
     answer, everything = seen.of_step("unknown filter"), _entries(seen, "list")
     if answer is None:
         return not_seen("no answer")
@@ -354,17 +362,17 @@ def _unknown_filter(seen: Observations) -> Seen:
         return same(f"refused with HTTP {answer.status}, {_code_of(json_of(answer))}")
     if entries and everything is not None and len(entries) == len(everything):
         return differs("the filter is ignored: all looks")
-    return same(format_count(len(entries), "look"))
+    return same(count_of(len(entries), "look"))
 
 
 # --- errors
 
 
-def _missing_look(seen: Observations) -> Seen:
+def missing_look(seen: Observations) -> Seen:
     return _refusal(seen, "missing look")
 
 
-def _missing_avatar(seen: Observations) -> Seen:
+def missing_avatar(seen: Observations) -> Seen:
     return _refusal(seen, "missing avatar")
 
 
@@ -381,7 +389,7 @@ def _refusal(seen: Observations, step: str) -> Seen:
     return (same if answer.status == 404 else differs)(finding)
 
 
-def _wrong_key(seen: Observations) -> Seen:
+def wrong_key(seen: Observations) -> Seen:
     if seen.wrong_key is None:
         return not_seen("no answer")
     status, _, body = seen.wrong_key
@@ -389,7 +397,7 @@ def _wrong_key(seen: Observations) -> Seen:
     return (same if status == 401 else differs)(finding)
 
 
-def _code_case(seen: Observations) -> Seen:
+def code_case(seen: Observations) -> Seen:
     answers = [json_of(one) for one in seen.in_order() if one.status is not None and one.status >= 400]
     bodies = [*answers, seen.wrong_key[2] if seen.wrong_key else None]
     codes = {code for body in bodies for code in _codes(body)}
@@ -400,20 +408,21 @@ def _code_case(seen: Observations) -> Seen:
     return same(f"{' and '.join(sorted(cases))} case: {shown}")
 
 
-def _key_form(seen: Observations) -> Seen:
+def key_form(seen: Observations) -> Seen:
     return same("of that form") if seen.key_has_documented_form else differs("of another form")
 
 
 # --- deliveries
 
 
-def _delivered(seen: Observations) -> Seen:
+def delivered(seen: Observations) -> Seen:
     if not seen.receiver_used:
         return not_seen("no --public-url was given")
     if seen.made is None:
         return not_seen("no avatar was made")
-    if seen.deliveries:
-        at, accepted = seen.deliveries[0].at, seen.accepted_at
+    first = next((one for one in seen.deliveries if one.attempt == 0), None)
+    if first is not None:
+        at, accepted = first.at, seen.accepted_at
         if accepted is None:
             return same("yes")
         seconds = (at - accepted).total_seconds()
@@ -424,7 +433,7 @@ def _delivered(seen: Observations) -> Seen:
     return differs("none came")
 
 
-def _delivery_form(seen: Observations) -> Seen:
+def delivery_form(seen: Observations) -> Seen:
     body = _delivery(seen)
     if body is None:
         return not_seen("no delivery")
@@ -434,19 +443,21 @@ def _delivery_form(seen: Observations) -> Seen:
         shown = task if task in ("avatar_create", "avatar_edit") else "another task"
         return same(f"the newer one ({shown}): {names}")
     if "job_id" in body and "look_id" not in body:
-        about = "of the look" if seen.made and body["job_id"] == seen.made.look_id else "of something else"
+        refs = (seen.made, *(one.ref for one in seen.purchases))
+        ours = {ref.look_id for ref in refs if ref is not None}
+        about = "of the look" if body["job_id"] in ours else "of something else"
         return (same if "something" not in about else differs)(f"the older one, job_id {about}: {names}")
     return differs(f"another one: {names}")
 
 
-def _delivery_word(seen: Observations) -> Seen:
+def delivery_word(seen: Observations) -> Seen:
     word = _word(_delivery(seen))
     if word is None:
         return not_seen("no delivery with a status")
     return (same if word.lower() in _KNOWN else differs)(word)
 
 
-def _delivery_picture(seen: Observations) -> Seen:
+def delivery_picture(seen: Observations) -> Seen:
     body = _delivery(seen)
     if body is None or (_word(body) or "").lower() not in _READY:
         return not_seen("no delivery of a look that is ready")
@@ -455,20 +466,20 @@ def _delivery_picture(seen: Observations) -> Seen:
     return (same if _thumbnail(body) is not None else differs)(finding)
 
 
-def _delivery_is_unsigned(seen: Observations) -> Seen:
+def delivery_is_unsigned(seen: Observations) -> Seen:
     if not seen.deliveries:
         return not_seen("no delivery")
     names = {name for one in seen.deliveries for name in field_names(one.headers)}
     signs = sorted(
         name for name in names if any(word in name for word in ("sign", "hmac", "hash", "secret", "token"))
     )
-    return differs("signed? The header " + ", ".join(signs)) if signs else same(_NO_SIGNATURE)
+    return differs("signed? The header " + ", ".join(signs)) if signs else same(NO_SIGNATURE)
 
 
-def _delivery_repeats(seen: Observations) -> Seen:
+def delivery_repeats(seen: Observations) -> Seen:
     if not seen.deliveries:
         return not_seen("no delivery")
-    times = [one.at for one in seen.deliveries]
+    times = [one.at for one in seen.deliveries if one.attempt == seen.deliveries[0].attempt]
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     if not gaps:
         return differs("not sent again after 503")
@@ -478,14 +489,13 @@ def _delivery_repeats(seen: Observations) -> Seen:
     return (same if near and len(gaps) == len(expected) else differs)(finding)
 
 
-# --- what cannot be seen for nothing
-
-
-def _costs(reason: str) -> Callable[[Observations], Seen]:
-    return lambda _: not_seen(reason)
-
-
 # --- parts of bodies
+
+
+def _accepted(seen: Observations) -> list[RecordedAnswer]:
+    """The answers to POSTs that were accepted."""
+    posts = [answer for answer in seen.in_order() if answer.endpoint.paid and answer.status is not None]
+    return [answer for answer in posts if answer.status is not None and 200 <= answer.status < 300]
 
 
 def _word(body: Any) -> str | None:
@@ -571,139 +581,3 @@ def _all_names(body: Any) -> set[str]:
 
 def _is_in(found: bool) -> str:
     return "in it" if found else "not in it"
-
-
-# --- all facts
-
-_COSTS = "it would cost credits"
-
-_FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]] = (
-    # id, question, what is assumed, what a difference means, whether that matters, how it is judged
-    ("create.images", "The field for the images of a new avatar", "imageUrls",
-     "avatars from images cannot be made: tell us the code", True, _images_field),
-    ("create.price", "Price of an avatar from images", "0 credits",
-     "caps of credits are wrong, and this check was not free: tell us", True, _price_of_images),
-    ("create.status", "HTTP status of an accepted POST", "200 or 201",
-     "a paid request would be taken for unknown", True, _created_status),
-    ("create.fields", "Fields of the answer to a POST", "avatar_id and look_id",
-     "a paid request would be taken for unknown", True, _created_fields),
-    ("create.ids", "Form of the ids", "without colon and slash: a ref is avatar_id:look_id",
-     "refs cannot be written down and read again", True, _ids),
-    ("create.looks", "Looks of an avatar from several images", "one, which the answer to the POST names",
-     "the others are seen by session.avatar() alone, and are listed as candidates of a lost edit", False,
-     _looks_of_images),
-    ("create.ready", "A look from images just after the POST", "ready at once",
-     "it is waited for as any other look", False, _ready_at_once),
-    ("create.echo", "name and place of a new avatar", "kept as sent",
-     "nothing here relies on it", False, _echo),
-    ("status.words", "Status words of GET /avatar/status", "any of both vocabularies",
-     "a look with another word is never settled", True, _words_on("status")),
-    ("avatar.words", "Status words of GET /avatar/{id}", "any of both vocabularies",
-     "a look with another word is never settled", True, _words_on("avatar")),
-    ("look.words", "Status words of GET /avatar/{id}/look/{id}", "any of both vocabularies",
-     "a look with another word is never settled", True, _words_on("look")),
-    ("words.settled", "Which vocabulary is in use", "both are understood",
-     "nothing: both are understood", False, _vocabularies),
-    ("words.pending", "Words for a look that is being made", "pending or processing",
-     "a look with another word counts as not settled, and its word is in Look.raw", False, _pending_words),
-    ("words.failed", "Words for a look that failed", "failed or error",
-     "a failed look would be waited for in vain", True, _failed_words),
-    ("status.failure", "Why a look failed, on GET /avatar/status", "error.code and error.message, or a text",
-     "GenerationFailed gives no reason", False, _failure),
-    ("words.agree", "The same look, read in three ways", "in one state",
-     "which way is asked decides when a look is known to be ready", True, _same_state),
-    ("status.result", "Where a ready look's picture stands", "result.thumbnail_url, or beside the status",
-     "looks are ready without a picture's address", True, _result_fields),
-    ("fields.spelling", "Names of fields", "snake_case; camelCase is understood too",
-     "nothing: both are understood", False, _spelling),
-    ("picture.key", "The API key for a picture's address", "not needed, and never sent there",
-     "pictures cannot be saved", True, _picture_is_public),
-    ("picture.address", "A picture's address", "stays valid, so that stores and reports can keep it",
-     "if it expires, a contact sheet that is made later lacks the pictures that were not saved at once", True,
-     _picture_address),
-    ("avatar.complete", "GET /avatar/{id}", "has all looks of the avatar in one answer",
-     "looks are known late, and the list of what a lost POST may have made is not complete", True,
-     _avatar_is_complete),
-    ("avatar.looks", "Looks in GET /avatar/{id}", "have no prompt, creation time or reason of failure",
-     "good news: lost POSTs could be settled by it. Tell us", False, _look_of_avatar_fields),
-    ("avatar.fields", "Fields of GET /avatar/{id}", "those of the vendor's page",
-     "unknown fields are kept in raw, missing ones are None", False, _fields_of("avatar", _AVATAR_FIELDS)),
-    ("look.fields", "Fields of GET /avatar/{id}/look/{id}", "those of the vendor's page",
-     "unknown fields are kept in raw, missing ones are None", False, _fields_of("look", _LOOK_FIELDS)),
-    ("list.fields", "Fields of a look in the list", "those of the vendor's page",
-     "unknown fields are kept in raw, missing ones are None", False, _fields_of("list", _LIST_FIELDS)),
-    ("list.form", "GET /avatar/list", "a JSON array",
-     "looks() does not work", True, _list_form),
-    ("list.status", "Looks in the list", "have no status",
-     "good news: one request could tell the state of all looks. Tell us", False, _list_has_status),
-    ("list.made", "A ready look of the workspace", "is in the list at once",
-     "looks() misses new looks; nothing that decides about money relies on it", False, _list_has_made),
-    ("list.pending", "Pending looks", "may be in the list or not: nothing relies on it",
-     "nothing relies on it", False, _list_has(("pending", "processing"), "pending")),
-    ("list.failed", "Failed looks", "may be in the list or not: nothing relies on it",
-     "nothing relies on it", False, _list_has(("failed", "error"), "failed")),
-    ("list.order", "Order of the list", "the workspace's own looks first",
-     "nothing relies on it", False, _list_order),
-    ("list.pages", "Pages of the list", "none: one answer has all looks",
-     "looks() shows a part only", True, _list_is_whole),
-    ("list.filter", f"A filter with an unknown word (gender={NO_SUCH_WORD})", "no looks, or a refusal",
-     "a mistyped filter shows all looks", False, _unknown_filter),
-    ("error.look", "A look that does not exist, on GET /avatar/status", "HTTP 404; code and text may vary",
-     "a missing look is not recognized", True, _missing_look),
-    ("error.avatar", "An avatar that does not exist", "HTTP 404; code and text may vary",
-     "a missing avatar is not recognized", True, _missing_avatar),
-    ("error.key", "A wrong API key", "HTTP 401; code and text may vary",
-     "a revoked key is not recognized, and a batch goes on against it", True, _wrong_key),
-    ("error.codes", "Case of letters of error codes", "either",
-     "nothing: both are understood", False, _code_case),
-    ("key.form", "The API key", "hx_live_ and 64 hex digits; nothing relies on it",
-     "nothing relies on it", False, _key_form),
-    ("delivery.sent", "A delivery for an avatar from images", "may come or not: it is read anyway",
-     "images are ready at once, so nothing is waited for", False, _delivered),
-    ("delivery.form", "Form of a delivery", "the older one (job_id) or the newer one (task, look_id)",
-     "deliveries are refused: looks are known by asking only", True, _delivery_form),
-    ("delivery.word", "Status word of a delivery", "any of both vocabularies",
-     "deliveries are refused: looks are known by asking only", True, _delivery_word),
-    ("delivery.picture", "The picture in a delivery", "result.thumbnail_url",
-     "a request more for each look", False, _delivery_picture),
-    ("delivery.signed", "Signature of a delivery", _NO_SIGNATURE,
-     "good news: deliveries could be checked by it. Tell us", False, _delivery_is_unsigned),
-    ("delivery.repeated", f"After {REFUSED} deliveries that were answered 503",
-     "sent again after 1, 2 and 4 s, then dropped",
-     "lost deliveries are found by asking, later or earlier", False, _delivery_repeats),
-    ("prompt.pending", "States of a look from a prompt, and its delivery", "pending, then settled",
-     "it would be waited for in vain", True, _costs(_COSTS)),
-    ("edit.images", "The field for an edit's reference images",
-     "images, as on the Avatar Workflow page; the vendor's own client sends imageUrls",
-     "references would be ignored, and the look paid for", True, _costs(_COSTS)),
-    ("edit.prices", "Prices of prompts and edits", "2 credits, 4 at 4K, 1.5 more with upscale",
-     "caps of credits are wrong", True, _costs(_COSTS)),
-    ("post.retry", "Idempotency keys", "none: a POST that is sent twice is paid twice",
-     "good news: lost POSTs could be sent again. Tell us", False,
-     _costs("the vendor's pages name none, and trying would make avatars")),
-)  # fmt: skip
-
-
-def judge(seen: Observations) -> list[Fact]:
-    """All facts, in a fixed order: the quota's, then those of each endpoint, then of deliveries."""
-    return [
-        _judged(fact_id, question, assumed, means, matters, found, seen)
-        for fact_id, question, assumed, means, matters, found in (*QUOTA_FACTS, *_FACTS)
-    ]
-
-
-def _judged(
-    fact_id: str,
-    question: str,
-    assumed: str,
-    means: str,
-    matters: bool,
-    found: Callable[[Observations], Seen],
-    seen: Observations,
-) -> Fact:
-    try:
-        result = found(seen)
-    except Exception as error:  # an answer of a form that nobody thought of must not cost the report
-        result = not_seen(f"the answer could not be judged ({type(error).__name__}); see the shapes")
-    fact = Fact(fact_id, question, assumed, result.text, result.differs, means, matters)
-    return attrs.evolve(fact, matters=matters and fact.differs is True)
