@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -43,11 +44,12 @@ if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 pytest.importorskip("procrastinate")
-from production.engine import WhateverFails, is_final, make_engine  # noqa: E402
+from production.engine import WhateverFails, is_final, make_engine, submit  # noqa: E402
+from production.migrate import migrate  # noqa: E402
 from production.orders import Order, Orders  # noqa: E402
 from production.probes import serve_probes  # noqa: E402
 from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
-from production.shop import make_pool  # noqa: E402
+from production.shop import Shop, make_pool  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
 from production.worker import main as worker_main  # noqa: E402
 from production.worker import stop_on_failures  # noqa: E402
@@ -209,6 +211,39 @@ def test_a_refusal_of_the_order_is_final_and_one_of_the_workspace_is_not(
 ) -> None:
     """The first ends the order with its reason; the second can pass, and the order is tried again."""
     assert is_final(error) is final
+
+
+class NothingSent:
+    """A session that sends nothing."""
+
+    async def submit(self, *_: object, **__: object) -> None:
+        raise NotSent("the source could not be made; the edit was not sent")
+
+
+async def test_an_order_whose_source_could_not_be_made_is_refused(postgres_database: str) -> None:
+    """It would wait for ever: no edit of such a look is sent. With any other source it is tried again."""
+    await migrate(postgres_database)
+    first, second, third = (
+        Order("first", "ada", SOURCE, "on stage"),
+        Order("second", "ada", "avtr_a:look_2", "at sea"),
+        Order("third", "ada", "avtr_a:look_3", "at sea"),
+    )
+    async with make_pool(postgres_database) as pool:
+        orders = Orders(pool)
+        settings = Settings(postgres_database, "https://shop.example.com/hooks")
+        parts: Any = {"session": NothingSent(), "hub": None, "telemetry": None}
+        shop = Shop(settings, pool, orders, budgets={}, **parts)
+        async with pool.connection() as connection:
+            for order in (first, second, third):
+                await orders.add(order, connection)
+        await orders.settled("first", Look(LookRef.parse(second.source), LookStatus.FAILED))
+        assert await submit(shop, second) is None
+        with pytest.raises(NotSent):
+            await submit(shop, third)
+        found = [await orders.get(order.id) for order in (second, third)]
+    assert [order.state for order in found if order] == ["refused", "queued"]
+    assert found[0] is not None
+    assert "could not be made" in str(found[0].reason)
 
 
 @pytest.mark.parametrize("by_signal", [True, False])
