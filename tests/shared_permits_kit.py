@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from hoox_async._core.quota.shared_learning import QuotaCounts, QuotaTerms, SharedLearning
+from hoox_async._core.quota.sliding_window import BURST
 from hoox_async._io.protocols import Learned, Reservation, SentPermit
 from hoox_async.errors import StoreError
 
-BURST = 10
 Ask = Callable[[str, Callable[[], Any]], Awaitable[Any]]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Iterable
 from statistics import NormalDist
 from typing import NamedTuple
 
+from .polling.scheduler import THRESHOLD
+
 _MASK = (1 << 64) - 1
-_POLL_THRESHOLD = 80.0
-"""Look-seconds of waiting at which a status request takes precedence over a submission (as in `polling`)."""
 _LAG = 2.0
 """Seconds from when a look is done until a status request finds it, on average, where the quota is idle."""
 
@@ -117,7 +117,7 @@ class _Simulation:
 
     def _is_poll_due(self) -> bool:
         group = next(iter(self._done.values()), ())
-        return sum(self._now - at for at, _ in group) >= _POLL_THRESHOLD
+        return sum(self._now - at for at, _ in group) >= THRESHOLD
 
     def _poll(self) -> None:
         for _, look in self._done.pop(next(iter(self._done))):

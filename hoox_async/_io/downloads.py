@@ -23,6 +23,7 @@ from .._api.models import LookRef
 from .._api.pictures import Picture
 from ..errors import InvalidRequest, UnexpectedResponse
 from .protocols import Fetched
+from .publishing import publish_new
 
 SUFFIXES: Mapping[str, str] = {
     "image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
@@ -223,16 +224,8 @@ async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:
     if overwrite:
         partial.replace(target)
-        return
-    try:
-        os.link(partial, target)  # unlike a rename, it fails if a file has appeared meanwhile
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        _refuse_existing(target)
-        partial.replace(target)
-        return
-    partial.unlink()
+    else:
+        publish_new(partial, target)
 
 
 async def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:

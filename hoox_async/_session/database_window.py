@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .._api.models import ServerQuota
+from .._core.quota.external_usage import MINUTE
 from .._core.quota.shared_learning import (
     MARGIN,
     Accepted,
@@ -25,7 +26,7 @@ from .._core.quota.shared_learning import (
     Refused,
     SharedLearning,
 )
-from .._core.quota.sliding_window import WindowSnapshot
+from .._core.quota.sliding_window import BURST, MAX_DELAY, MIN_MEASUREMENTS, WindowSnapshot
 from .._io.clock import Clock
 from .._io.protocols import Reservation, SentPermit, SharedPermits
 from .._io.tasks import TaskSet
@@ -36,17 +37,14 @@ CALLER_HORIZON = 8.0
 """How many seconds ahead a permit may be reserved for a caller's own request."""
 OTHERS_HORIZON = 1.2
 """The same for the poller and the items of a batch. Who may look further ahead goes first."""
-_MINUTE = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds, after the database has failed
 _PROBED_EVERY = 0.5  # seconds: while another process probes after a 429, the database is asked that often
 _REPORT_PAUSE = 0.05  # seconds in which reports are collected
 _REPORTED_AT_MOST = 180.0  # seconds; a permit that is older does not count any more
-_MAX_DELAY = 10.0  # the longest assumed delay from sending a request's headers to their arrival
-_MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the minimum network latency
 _LEARN_EVERY = 10.0  # seconds: an answer that says nothing new is written that often
 _LEARN_TRIES = 5
 _COUNTED_EVERY = 5.0  # seconds: the count that `snapshot` tells is at most that old, and one statement
-_STEPS_WITHOUT_BURST = 9  # after a pause requests go on evenly, without the burst of ten
+_STEPS_WITHOUT_BURST = BURST - 1  # after a pause requests go on evenly
 
 
 def longest_hold(connect_timeout: float) -> float:
@@ -96,7 +94,7 @@ class DatabaseWindow:
         self._learning = SharedLearning()
         self._learned_text: str | None = None
         self._offset: float | None = None  # the database's clock less the loop's
-        self._interval = (_MINUTE + MARGIN) / limit
+        self._interval = (MINUTE + MARGIN) / limit
         self._counted = 0  # requests that counted at the last reservation
         self._known = (0, -math.inf)  # the same or a later count, for `snapshot`, and when that was
         self._counter: asyncio.Task[None] | None = None
@@ -225,8 +223,8 @@ class DatabaseWindow:
         """How much later than it was sent a request that was answered after ``seconds`` can have arrived."""
         self._measurements += 1
         self._fastest = min(self._fastest, seconds)
-        least = self._fastest if self._measurements >= _MIN_MEASUREMENTS else 0.0
-        return max(0.0, min(seconds - least, _MAX_DELAY))
+        least = self._fastest if self._measurements >= MIN_MEASUREMENTS else 0.0
+        return max(0.0, min(seconds - least, MAX_DELAY))
 
     def cancel(self, permit: int) -> None:
         """Nothing was sent with this permit: it does not count."""
@@ -405,7 +403,7 @@ class DatabaseWindow:
         is_counting = self._counter is not None and not self._counter.done()
         if now - counted_at >= _COUNTED_EVERY and not is_counting and self._is_on_loop():
             self._counter = self._spawn(self._count(), "hoox-count-permits")
-        free_at = counted_at + _MINUTE
+        free_at = counted_at + MINUTE
         counted = counted if now < free_at else 0
         return WindowSnapshot(self.limit, max(0, self.limit - counted), max(free_at, self.paused_until))
 

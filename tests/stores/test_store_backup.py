@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 from pathlib import Path
@@ -117,7 +118,7 @@ async def test_a_name_taken_meanwhile(path: Path, tmp_path: Path, monkeypatch: p
         def without_links(*_: object) -> None:
             raise PermissionError("no hard links here")
 
-        monkeypatch.setattr(Path, "hardlink_to", without_links)
+        monkeypatch.setattr(os, "link", without_links)
     monkeypatch.setattr(backup, "_copy", made)
     assert await found(await backup_store(path, target)) == {}
     assert copies(tmp_path) == ["copy.db", "copy.db.lock"]

@@ -20,8 +20,12 @@ from .shared_learning import MARGIN, QuotaCounts, SharedLearning
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
 _SAME_REQUEST = 0.5  # a restored send time this close to a known one is that of the same request
-_MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the minimum network latency
-_MAX_DELAY = 10.0  # the longest assumed delay from sending the headers to their arrival
+BURST = 10
+"""Permits ahead of an even pace."""
+MIN_MEASUREMENTS = 20
+"""Answers, until the fastest of them is taken as the minimum network latency."""
+MAX_DELAY = 10.0
+"""The longest assumed delay from sending a request's headers to their arrival, in seconds."""
 _COUNTING_SLACK = 0.25  # the server may count a request this much earlier or later than we do
 _PROBE_TIMEOUT = 10.0  # a probe without an answer for this long is followed by another one
 
@@ -49,7 +53,7 @@ class SlidingWindow:
     others are sent once it was answered with anything but a 429.
     """
 
-    def __init__(self, limit: int, *, burst: int = 10) -> None:
+    def __init__(self, limit: int, *, burst: int = BURST) -> None:
         self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit if that is smaller."""
         self.learning: SharedLearning = SharedLearning()
@@ -275,8 +279,8 @@ class SlidingWindow:
         """
         self._measurements += 1
         self._fastest = min(self._fastest, now - sent_at)
-        least = self._fastest if self._measurements >= _MIN_MEASUREMENTS else 0.0
-        delay = min(now - sent_at - least, _MAX_DELAY)
+        least = self._fastest if self._measurements >= MIN_MEASUREMENTS else 0.0
+        delay = min(now - sent_at - least, MAX_DELAY)
         if delay <= 0.0:
             return
         place = bisect_left(self._expiries, expires_at)

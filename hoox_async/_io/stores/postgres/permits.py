@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ...._core.quota.shared_learning import QuotaCounts, QuotaTerms
+from ...._core.quota.sliding_window import BURST
 from ...protocols import Learned, Reservation, SentPermit
 
-_BURST = 10  # permits ahead of an even pace
 Ask = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 """Runs a statement with values, and returns its rows. Raises `StoreError`."""
 
@@ -44,7 +44,7 @@ class PostgresPermits:
         rows = await self._ask(
             "SELECT * FROM hoox.reserve_1(%s::bigint, %s::bigint, %s::text, %s::int, %s::float8, %s::int, "
             "%s::float8, %s::float8, %s::float8)",
-            self._quota, self._workspace, self._member, limit, self._minute, _BURST, horizon, hold,
+            self._quota, self._workspace, self._member, limit, self._minute, BURST, horizon, hold,
             self._latest(asked_at),
         )  # fmt: skip
         reservation = Reservation(*rows[0])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ....errors import StoreError
+from ...publishing import publish_new
 from . import missing_wal, schema
 from .database import create_private
 from .error_translation import translated
@@ -28,7 +29,7 @@ def back_up(source: str, target: str) -> Path:
         try:
             create_private(str(part))
             _copy(db, part)
-            _rename(part, place)
+            publish_new(part, place)
         finally:
             for suffix in _BESIDE:
                 with suppress(OSError):
@@ -51,17 +52,6 @@ def _require_free(place: Path) -> None:
     for suffix in _BESIDE:
         if os.path.lexists(f"{place}{suffix}"):
             raise StoreError(f"{place}{suffix} exists already, and a backup replaces nothing")
-
-
-def _rename(part: Path, place: Path) -> None:
-    """Give the complete copy its name. Raises `OSError` where a file has taken that name meanwhile."""
-    try:
-        place.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        _require_free(place)
-        part.rename(place)
 
 
 def recover(name: str) -> None:
