@@ -147,10 +147,11 @@ def test_each_transition_of_a_plain_life_writes_what_it_knows() -> None:
     assert accepted.avatar_id == "avtr_abc"
 
 
-def test_the_avatar_of_the_look_counts_once_it_is_known() -> None:
-    """`avatar_id` is the look's avatar where the look is known, even if the source has another one."""
-    accepted = after(STEPS[Send], Accept(LookRef("avtr_x", "l"), AT, Evidence.WEBHOOK))
-    assert (accepted.source, accepted.avatar_id) == (SOURCE, "avtr_x")
+def test_an_edit_belongs_to_the_avatar_that_was_edited() -> None:
+    """`avatar_id` is the source's avatar, also where the look is in a copy of it; else that of the look."""
+    edited = after(STEPS[Send], Accept(LookRef("avtr_x", "l"), AT, Evidence.WEBHOOK))
+    assert (edited.ref, edited.avatar_id) == (LookRef("avtr_x", "l"), SOURCE.avatar_id)
+    assert attrs.evolve(edited, source=None).avatar_id == "avtr_x"
 
 
 def test_a_second_attempt_does_not_replace_the_first() -> None:
