@@ -37,7 +37,7 @@ from hoox_async.webhooks import WebhookHub
 from .exit_codes import Exit, is_access
 from .options import Output, StoreConnection, command_line
 from .signals import run_until, stop_on_signals
-from .stores import AnyStore, named_store, read_report, store_words
+from .stores import AnyStore, Location, named_store, read_report, store_words
 from .terminal import Terminal
 from .text import format_count, format_credits, sanitize
 from .trouble import Trouble
@@ -164,12 +164,12 @@ class ConformanceOptions:
                 f"--edit-public {self.edit_public}: expected a look as avatar_id:look_id"
             ) from None
 
-    def store_for(self, workspace: str) -> AnyStore | None:
+    def store_for(self, location: Location) -> AnyStore | None:
         """The store of what is bought; None if nothing is. Raises `ConfigurationError`."""
         if self.spend is None:
             return None
         if self.store is not None:
-            return named_store(self.store, workspace)
+            return named_store(self.store, location)
         return Path(_STORE) if self.out is None else self.out.with_name(_STORE)
 
     def address(self) -> tuple[str, int]:
@@ -254,7 +254,7 @@ def _run_conformance(options: ConformanceOptions, connection: StoreConnection, t
 
     key = connection.key()
     base_url = (connection.base_url or _REAL_URL).rstrip("/")
-    store = options.store_for(connection.workspace)
+    store = options.store_for(connection.location)
     stored = _stored(store)
     receiver = None if options.public_url is None else room.Receiver(options.public_url, *options.address())
     transport = room.SpellingTransport(key, base_url=base_url, timeouts=_TIMEOUTS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
+import attrs
 from cyclopts import Parameter
 
 from hoox_async import Costs, OutcomeState, read_costs
 
 from .exit_codes import Exit
 from .options import Output
-from .stores import DEFAULT_WORKSPACE, DatabaseStore, WorkspaceOption, store_of
+from .stores import DEFAULT_LOCATION, DatabaseStore, Location, store_of
 from .terminal import Terminal
 from .text import format_amount, one_line
 
@@ -23,7 +24,7 @@ def costs(
     store: str,
     *,
     by: Annotated[str, Parameter(help="metadata.NAME, kind, avatar or state (kind).")] = "kind",
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    location: Location = DEFAULT_LOCATION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Show what was spent and what may have been, in groups.
@@ -37,9 +38,9 @@ def costs(
     store
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
-    terminal, place = output.terminal(), store_of(store, workspace)
+    terminal, place = output.terminal(), store_of(store, location)
     source = place.url if isinstance(place, DatabaseStore) else place
-    rows = asyncio.run(read_costs(source, by=by, workspace=workspace))
+    rows = asyncio.run(read_costs(source, by=by, **attrs.asdict(location)))
     for row in rows:
         terminal.record(
             "costs",

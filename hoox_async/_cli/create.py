@@ -275,7 +275,7 @@ class _PictureNotSaved(Exception):
 
 def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
     options.check()
-    store = named_store(options.store, connection.workspace) if options.store is not None else None
+    store = named_store(options.store, connection.location) if options.store is not None else None
     before = None
     if store is not None and options.key is not None and store.exists():
         before = asyncio.run(_read_outcome(store, options.key))

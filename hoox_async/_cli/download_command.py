@@ -18,7 +18,7 @@ from .exit_codes import Exit
 from .options import Connection, Output, command_line
 from .picks import OnlyOption, parse_only, select_outcomes
 from .signals import run_until, stop_on_signals
-from .stores import DEFAULT_WORKSPACE, WorkspaceOption, read_report, store_of, store_words
+from .stores import DEFAULT_LOCATION, Location, read_report, store_of, store_words
 from .terminal import Terminal, shown_path
 from .text import format_count
 
@@ -33,7 +33,7 @@ def download(
     out: Annotated[Path, Parameter(help="The folder to save the pictures in.")],
     only: OnlyOption = (),
     names: str = _NAMES,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    location: Location = DEFAULT_LOCATION,
     connection: Connection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
@@ -52,7 +52,7 @@ def download(
         The pictures' names ({key}: all in one folder, alex-podcast.jpg). Also usable: {avatar} {scene} {n}
         {style} {format} {look_id}; a slash makes folders.
     """
-    terminal, path = output.terminal(), store_of(store, workspace)
+    terminal, path = output.terminal(), store_of(store, location)
     selection = parse_only(only)
     chosen = select_outcomes(asyncio.run(read_report(path)), selection)
     for outcome in chosen.ready[:1]:
@@ -60,7 +60,7 @@ def download(
     words = [word for text in only for word in ("--only", text)]
     words += ["--names", names] if names != _NAMES else []
     again = command_line(
-        "download", *store_words(store, workspace), "--out", str(out), *words, *connection.arguments()
+        "download", *store_words(store, location), "--out", str(out), *words, *connection.arguments()
     )
     session = connection.session(poll="awaited")
     return asyncio.run(_save(session, chosen, out, names, again, terminal))

@@ -18,7 +18,7 @@ from hoox_async import ConfigurationError, Hook, HooxSession
 
 from .exit_codes import NoKey
 from .logs import log_event, start_logging
-from .stores import DEFAULT_WORKSPACE, AnyStore, DatabaseStore, WorkspaceOption
+from .stores import DEFAULT_LOCATION, AnyStore, DatabaseStore, Location
 from .terminal import Terminal
 
 _PROGRAM = "hoox-async"
@@ -132,7 +132,7 @@ class StoreConnection(Connection):
         bool, Parameter(negative=(), help="The API key has replaced the one that the store was made with.")
     ] = False
 
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE
+    location: Location = DEFAULT_LOCATION
 
     def session(self, **options: Any) -> HooxSession:
         """A session that is not open yet, as `Connection.session` gives."""
@@ -142,7 +142,7 @@ class StoreConnection(Connection):
 def _database_store(store: DatabaseStore) -> Any:
     from hoox_async.postgres import single_workspace
 
-    return single_workspace(store.url, store.workspace)
+    return single_workspace(store.url, store.location.workspace, schema=store.location.schema)
 
 
 def program() -> list[str]:

@@ -60,7 +60,7 @@ def report(
     title
         The page's title (the campaign's name).
     """
-    terminal, path = output.terminal(), store_of(store, connection.workspace)
+    terminal, path = output.terminal(), store_of(store, connection.location)
     selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
     name = campaign_name(path)
@@ -149,7 +149,7 @@ def _collected(done: int, total: int) -> str:
 
 def _picks_commands(store: AnyStore, typed: str, connection: StoreConnection) -> dict[str, list[str]]:
     """What can be done with the looks that are picked on the page: words of commands, by what they do."""
-    words, chosen = store_words(typed, connection.workspace), ["--only", f"@{_PICKS_FILE}"]
+    words, chosen = store_words(typed, connection.location), ["--only", f"@{_PICKS_FILE}"]
     connected = connection.arguments()
     download = [*program(), "download", *words, *chosen, "--out", "picked", *connected]
     commands = {"Save their pictures": download}

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 from cyclopts import Parameter
 
 from hoox_async import (
@@ -24,9 +25,11 @@ from hoox_async import (
 from .exit_codes import Exit
 from .options import Output, command_line
 from .stores import (
-    DEFAULT_WORKSPACE,
+    DEFAULT_LOCATION,
+    DEFAULT_SCHEMA,
     DatabaseStore,
-    WorkspaceOption,
+    Location,
+    SchemaOption,
     file_store_of,
     named_store,
     store_of,
@@ -102,7 +105,7 @@ def prune(
     *,
     older_than: Annotated[str, Parameter(help="Only what was settled so long ago: 90d, 12h or 6w.")],
     dry_run: Annotated[bool, Parameter(negative=(), help="Only say what would be erased.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    location: Location = DEFAULT_LOCATION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Erase prompts, metadata and answers of what was settled long ago, and keep what money needs.
@@ -118,9 +121,9 @@ def prune(
     store
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
-    terminal, place, age = output.terminal(), store_of(store, workspace), parse_age(older_than)
+    terminal, place, age = output.terminal(), store_of(store, location), parse_age(older_than)
     source = place.url if isinstance(place, DatabaseStore) else place
-    done = asyncio.run(prune_store(source, older_than=age, dry_run=dry_run, workspace=workspace))
+    done = asyncio.run(prune_store(source, older_than=age, dry_run=dry_run, **attrs.asdict(location)))
     terminal.record("pruned", store=str(place), dry_run=dry_run, **done._asdict())
     count = format_count(done.pruned, "request")
     smaller = _bytes(max(0, done.size_before - done.size_after))
@@ -132,11 +135,12 @@ def prune(
     return Exit.READY
 
 
-def migrate(store: str, *, output: Output = _DEFAULT_OUTPUT) -> int:
+def migrate(store: str, *, schema: SchemaOption = DEFAULT_SCHEMA, output: Output = _DEFAULT_OUTPUT) -> int:
     """Create the tables of a store in PostgreSQL, or bring them to this version.
 
     Sessions do that by themselves, if their role may create tables. If it may not, run this with a role that
-    may, before the new version starts. Earlier versions that are running go on.
+    may, before the new version starts, and then the GRANT statements that it prints. Earlier versions that
+    are running go on.
 
     - `hoox-async store migrate --store postgresql://owner@db.example.com/shop`
 
@@ -148,11 +152,14 @@ def migrate(store: str, *, output: Output = _DEFAULT_OUTPUT) -> int:
     terminal, place = output.terminal(), named_store(store)
     if not isinstance(place, DatabaseStore):
         raise ConfigurationError(f"{store}: a file is migrated when it is opened; give a postgresql:// URL")
-    from hoox_async.postgres import migrate_database
+    from hoox_async.postgres import grants, migrate_database
 
-    before, now = asyncio.run(migrate_database(place.url))
+    before, now = asyncio.run(migrate_database(place.url, schema=schema))
     terminal.record("migrated", store=str(place), before=before, now=now)
     terminal.result(f"schema {now}" + (" already" if before == now else f"; it was {before or 'not there'}"))
+    terminal.say("For an application whose role does not own the tables, with the role's name for app:")
+    for statement in grants(schema, "app").split("; "):
+        terminal.say(f"  {statement.removesuffix(';')};")
     return Exit.READY
 
 
@@ -162,7 +169,7 @@ def budget(
     *,
     store: Annotated[str, Parameter(help="FILE.hoox.db, a postgresql:// URL, or the campaign file.")],
     cap: Annotated[Decimal | None, Parameter(help="Change the cap to so many credits.")] = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    location: Location = DEFAULT_LOCATION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Show a budget that is kept in a store, its cap and what is charged to it, or change the cap.
@@ -177,9 +184,9 @@ def budget(
     name
         The budget's name.
     """
-    terminal, place = output.terminal(), store_of(store, workspace)
+    terminal, place = output.terminal(), store_of(store, location)
     source = place.url if isinstance(place, DatabaseStore) else place
-    found = asyncio.run(store_budget(source, name, cap=cap, workspace=workspace))
+    found = asyncio.run(store_budget(source, name, cap=cap, **attrs.asdict(location)))
     left = max(Decimal(0), found.max_credits - found.charged)
     amounts = {"cap": found.max_credits, "charged": found.charged, "left": left}
     terminal.record("budget", name=name, **{word: format(amount, "f") for word, amount in amounts.items()})

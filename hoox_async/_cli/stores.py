@@ -17,14 +17,31 @@ from .urls import SCHEMES, shown_url
 DEFAULT_WORKSPACE = "default"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
 
-WorkspaceOption = Annotated[
-    str,
-    Parameter(
-        name="--workspace",
-        group=Group("Connection and output", sort_key=9),
-        help="The workspace in a store that is a postgresql:// URL (default).",
-    ),
+DEFAULT_SCHEMA = "hoox"
+_GROUP = Group("Connection and output", sort_key=9)
+
+SchemaOption = Annotated[
+    str, Parameter(name="--schema", group=_GROUP, help="The schema in a postgresql:// database (hoox).")
 ]
+
+
+@Parameter(name="*", group=_GROUP)
+@attrs.frozen(kw_only=True)
+class Location:
+    """Which of the stores in a PostgreSQL database is meant."""
+
+    workspace: Annotated[
+        str, Parameter(help="The workspace in a store that is a postgresql:// URL (default).")
+    ] = DEFAULT_WORKSPACE
+    schema: SchemaOption = DEFAULT_SCHEMA
+
+    def arguments(self) -> list[str]:
+        """These options as they are typed, without those that have their default."""
+        typed = ["--workspace", self.workspace] if self.workspace != DEFAULT_WORKSPACE else []
+        return typed + (["--schema", self.schema] if self.schema != DEFAULT_SCHEMA else [])
+
+
+DEFAULT_LOCATION = Location()
 
 
 @attrs.frozen
@@ -32,7 +49,7 @@ class DatabaseStore:
     """A workspace of a PostgreSQL database, as a store. As text it is its URL without a password."""
 
     url: str = attrs.field(repr=False)
-    workspace: str = DEFAULT_WORKSPACE
+    location: Location = DEFAULT_LOCATION
 
     def __str__(self) -> str:
         return shown_url(self.url)
@@ -40,40 +57,41 @@ class DatabaseStore:
     @property
     def name(self) -> str:
         """What its report is called."""
-        return self.workspace
+        return self.location.workspace
 
     def exists(self) -> bool:
         """Whether there is such a workspace. Raises `StoreError` where the database can't be asked."""
         from hoox_async.postgres import workspace_exists
 
-        return asyncio.run(workspace_exists(self.url, self.workspace))
+        return asyncio.run(workspace_exists(self.url, self.location.workspace, schema=self.location.schema))
 
 
 AnyStore = Path | DatabaseStore
 
 
-def named_store(text: str, workspace: str = DEFAULT_WORKSPACE) -> AnyStore:
+def named_store(text: str, location: Location = DEFAULT_LOCATION) -> AnyStore:
     """The store that ``--store`` names; it need not exist yet.
 
     Every command that has this option takes its store from here. Raises `ConfigurationError`.
     """
     if text.startswith(SCHEMES):
-        return DatabaseStore(text, workspace)
+        return DatabaseStore(text, location)
     if "://" in text:  # not shown: it may hold a password
         raise ConfigurationError("--store: a URL is not the path of a file, except postgresql://...")
-    if workspace != DEFAULT_WORKSPACE:
-        raise ConfigurationError(f"--workspace {workspace}: only a postgresql:// URL has workspaces")
+    if location != DEFAULT_LOCATION:
+        words = " ".join(location.arguments())
+        raise ConfigurationError(f"{words}: only a postgresql:// URL has workspaces and schemas")
     if not text.strip() or text.endswith("/"):
         raise ConfigurationError(f"--store {text!r}: expected the path of a file")
     return Path(text)
 
 
-def store_of(text: str, workspace: str = DEFAULT_WORKSPACE) -> AnyStore:
+def store_of(text: str, location: Location = DEFAULT_LOCATION) -> AnyStore:
     """The store of this name, or the one beside this campaign file.
 
     Raises `ConfigurationError` if there is none.
     """
-    path = named_store(text, workspace)
+    path = named_store(text, location)
     if isinstance(path, DatabaseStore):
         return path
     beside = store_beside(path)
@@ -105,23 +123,25 @@ def beside(store: AnyStore, name: str) -> Path:
     return store.with_name(name) if isinstance(store, Path) else Path(name.replace("/", "-"))
 
 
-def store_words(store: AnyStore | str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
+def store_words(store: AnyStore | str, location: Location = DEFAULT_LOCATION) -> list[str]:
     """The store as it is typed in a command that is printed, without its password."""
     if isinstance(store, DatabaseStore):
-        return store_words(store.url, store.workspace)
-    return [shown_url(str(store)), *(["--workspace", workspace] if workspace != DEFAULT_WORKSPACE else [])]
+        return store_words(store.url, store.location)
+    return [shown_url(str(store)), *location.arguments()]
 
 
-def key_words(store: AnyStore | str, key: str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
+def key_words(store: AnyStore | str, key: str, location: Location = DEFAULT_LOCATION) -> list[str]:
     """The store and a key as they are typed after ``resolve``."""
-    shown, *workspace_words = store_words(store, workspace)
-    return [shown, key, *workspace_words]
+    shown, *location_words = store_words(store, location)
+    return [shown, key, *location_words]
 
 
 async def read_report(store: AnyStore) -> BatchReport:
     """All outcomes of a store. Changes nothing, and needs no API key."""
     if isinstance(store, DatabaseStore):
-        return await BatchReport.open(store.url, workspace=store.workspace)
+        return await BatchReport.open(
+            store.url, workspace=store.location.workspace, schema=store.location.schema
+        )
     return await BatchReport.open(store)
 
 

@@ -51,7 +51,7 @@ def unknowns(
     open_page
         Write the page (in FILE.unknowns, if --page names no folder) and open it in the browser.
     """
-    terminal, path = output.terminal(), store_of(store, connection.workspace)
+    terminal, path = output.terminal(), store_of(store, connection.location)
     folder = page_folder(page, path) if page is not None or open_page else None
     if folder is not None:
         require_page_modules()
@@ -81,14 +81,14 @@ def _show_next(
     found: list[Unknown], store: str, connection: StoreConnection, terminal: Terminal, *, has_page: bool
 ) -> None:
     """Show the commands that decide. ``store`` is as it was typed."""
-    shown = store_words(store, connection.workspace)
+    shown = store_words(store, connection.location)
     if not has_page and any(unknown.candidates for unknown in found):
         terminal.notice("To decide by looking at the pictures:")
         terminal.notice("  " + command_line("unknowns", *shown, "--open", *connection.arguments()))
     how = "Decide on the page, save the decisions, and run" if has_page else "To decide about one (it asks)"
     key = "@decisions.json" if has_page else found[0].key
     terminal.notice(f"{format_count(len(found), 'request')} may have been paid for. {how}:")
-    words = key_words(store, key, connection.workspace)
+    words = key_words(store, key, connection.location)
     terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
 
 
@@ -126,7 +126,7 @@ def resolve(
     yes
         Don't ask before the decisions of a file are paid for.
     """
-    terminal, path = output.terminal(), store_of(store, connection.workspace)
+    terminal, path = output.terminal(), store_of(store, connection.location)
     if verdict is None and key.startswith("@"):
         return carry_out(Path(key[1:]), path, store, connection, terminal, yes=yes)
     if verdict is not None:

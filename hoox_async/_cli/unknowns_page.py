@@ -33,8 +33,8 @@ _MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 def resolve_words(given: str, connection: StoreConnection) -> list[str]:
     """How a command begins that settles an unknown of this store, which is named as it was typed."""
-    shown, *workspace = store_words(given, connection.workspace)
-    return [*program(), "resolve", *connection.arguments(), *workspace, shown]
+    shown, *location = store_words(given, connection.location)
+    return [*program(), "resolve", *connection.arguments(), *location, shown]
 
 
 async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:

@@ -13,7 +13,7 @@ from cli_kit import ITEMS, Cli, campaign
 
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.store_command import parse_age
-from hoox_async._cli.stores import DatabaseStore, named_store, store_first, store_words
+from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
 from hoox_async._cli.urls import shown_url, without_urls
 from hoox_async._io.stores.postgres.migrations import MIGRATIONS
 from hoox_async._io.stores.postgres.shared_database import SharedDatabase
@@ -73,8 +73,28 @@ def test_a_campaign_in_a_database(cli: Cli, postgres_database: str, tmp_path: Pa
     assert "no workspace 'default'" in other.err
 
 
-def test_reading_commands_make_nothing(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+def test_a_store_in_another_schema(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """`--schema` names the schema in every command that takes a store, and in printed commands."""
+    where = ("--store", postgres_database, "--schema", "shop_1")
+    made = cli.bare("store", "migrate", *where)
+    assert made.code == 0
+    assert 'GRANT USAGE ON SCHEMA "shop_1" TO "app";' in made.err
+    done = cli("batch", campaign(tmp_path), "--yes", "--limit", "1", *where)
+    assert done.code == 0
+    assert "--schema shop_1" in done.err.splitlines()[-1]
+    for command in (("report", "--out", tmp_path / "sheet"), ("unknowns",), ("costs", "--by", "state")):
+        assert cli.bare(command[0], *where, *command[1:]).code == 0
+    with psycopg.connect(postgres_database) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'hoox'").fetchone()
+    assert found == (0,)
+    assert cli.bare("report", campaign(tmp_path), "--schema", "shop_1").code == 2
+
+
+def test_reading_commands_make_nothing(
+    cli: Cli, postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a database without a store, reports, unknowns, pruning and a dry run make no table."""
+    monkeypatch.delenv("HOOX_API_KEY")
     for command in (
         ("report", postgres_database, "--out", tmp_path / "sheet"),
         ("unknowns", "--store", postgres_database),
@@ -174,7 +194,7 @@ def test_no_password_is_written(cli: Cli, tmp_path: Path, words: tuple[str, ...]
 def test_commands_that_are_printed_hold_no_password() -> None:
     """A store in a printed command is its URL without a password, and its workspace."""
     [first, *_] = URLS
-    assert store_words(first, "shop") == ["postgresql://...", "--workspace", "shop"]
+    assert store_words(first, Location(workspace="shop")) == ["postgresql://...", "--workspace", "shop"]
     assert SECRET not in f"{DatabaseStore(first)} {DatabaseStore(first)!r}"
     plain = "postgresql://owner@db.example.com/shop?sslmode=require"
     assert store_words(DatabaseStore(plain)) == [plain]

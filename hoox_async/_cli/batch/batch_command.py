@@ -122,7 +122,7 @@ def _store(file: str, options: BatchOptions, connection: StoreConnection) -> Any
     """The store of this run; None if it has none, which is good for a dry run only."""
     if options.store is None:
         return None if file == STDIN else store_beside(Path(file))
-    store = named_store(options.store, connection.workspace)
+    store = named_store(options.store, connection.location)
     if isinstance(store, DatabaseStore) and options.max_credits is not None and not options.rehearse:
         cap = format(options.max_credits, "f")
         raise ConfigurationError(
@@ -132,7 +132,7 @@ def _store(file: str, options: BatchOptions, connection: StoreConnection) -> Any
 
 
 def _store_words(file: str, options: BatchOptions, connection: StoreConnection) -> list[str]:
-    return [file] if options.store is None else store_words(options.store, connection.workspace)
+    return [file] if options.store is None else store_words(options.store, connection.location)
 
 
 def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaign:

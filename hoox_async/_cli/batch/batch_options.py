@@ -13,7 +13,6 @@ from hoox_async import Budget, ConfigurationError
 
 from ..campaign import Selection
 from ..options import STDIN, StoreConnection, command_line
-from ..stores import DEFAULT_WORKSPACE
 from ..urls import shown_url
 from .versions import VersionOptions
 
@@ -218,8 +217,7 @@ def resume_command(file: str, options: BatchOptions, connection: StoreConnection
         value = getattr(options, name)
         if value != getattr(defaults, name):
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
-    if connection.workspace != DEFAULT_WORKSPACE:
-        arguments += ["--workspace", connection.workspace]
+    arguments += connection.location.arguments()
     arguments += [f"--{name.replace('_', '-')}" for name in ("accept_small", "yes") if getattr(options, name)]
     arguments += connection.arguments()
     return command_line(*arguments, *(["--json"] if json else []))

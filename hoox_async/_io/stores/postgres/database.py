@@ -109,9 +109,11 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
     return state.version, max(state.version, MIGRATIONS[-1].version)
 
 
-def single_workspace(url: str, name: str = DEFAULT_WORKSPACE) -> PostgresStore:
+def single_workspace(url: str, name: str = DEFAULT_WORKSPACE, *, schema: str = "hoox") -> PostgresStore:
     """The store of one workspace with a database object of its own, which is open as long as the store is."""
-    return PostgresStore(PostgresDatabase(url), require_workspace_name(name), owns_database=True)
+    return PostgresStore(
+        PostgresDatabase(url, schema=schema), require_workspace_name(name), owns_database=True
+    )
 
 
 def _require_lease(lease: float) -> float:

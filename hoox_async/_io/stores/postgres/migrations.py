@@ -141,7 +141,7 @@ async def _migrate(connections: Connections, schema: str, migrations: Sequence[M
             raise
         raise StoreError(
             f"{error}. Its schema {schema!r} is older than this release, and this role may not change it: "
-            "run `hoox-async store migrate` with a role that may, and grant this one the rights on the schema"
+            "run `hoox-async store migrate` with a role that may; it prints the GRANT statements for this one"
         ) from None
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ....errors import StoreError
 from .connections import Connections
+from .migrations import quoted
 
 _OLDEST = 13_00_00
 
@@ -70,7 +71,15 @@ async def check_rights(connections: Connections, schema: str) -> None:
     rows = await connections.fetch(_TABLES_WITHOUT_RIGHTS, (schema,))
     if rows:
         raise StoreError(
-            f"{connections.name}: the role {rows[0][0]!r} lacks rights on the schema {schema!r}: grant it "
-            "USAGE on it, and SELECT, INSERT, UPDATE and DELETE on all its tables (missing now for: "
-            f"{', '.join(sorted(row[1] for row in rows))})"
+            f"{connections.name}: the role {rows[0][0]!r} lacks rights on the schema {schema!r} (for: "
+            f"{', '.join(sorted(row[1] for row in rows))}). Its owner can run: {grants(schema, rows[0][0])}"
         )
+
+
+def grants(schema: str, role: str) -> str:
+    """The statements that give a role all the rights on the schema that an application needs."""
+    place, user = quoted(schema), quoted(role)
+    return (
+        f"GRANT USAGE ON SCHEMA {place} TO {user}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place} TO {user};"
+    )
