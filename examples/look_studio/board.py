@@ -200,6 +200,7 @@ class Board:
         self.reserve(card)
         before = Doubt(card.state, card.doubt, card.reason)
         card.state, card.reason, card.doubt = CardState.WAITING, None, None
+        card.decisions += 1
         self._publish(card)
         return before
 
@@ -207,6 +208,7 @@ class Board:
         """A decision about an unknown is carried out: no other can begin. Gives what it was before."""
         before = Doubt(card.state, card.doubt, card.reason)
         card.doubt = None
+        card.decisions += 1
         self._publish(card)
         return before
 

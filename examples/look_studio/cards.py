@@ -37,7 +37,7 @@ class Card:
 
     ``reserved``: its credits are reserved in the budget. ``doubt`` names one loss of an UNKNOWN or LEFT card.
     A page sends it back with its decision, so that nothing is decided about a later loss, or twice. It is
-    None while a decision is carried out.
+    None while a decision is carried out. ``decisions`` counts those that were begun.
     """
 
     order: Order
@@ -51,6 +51,7 @@ class Card:
     seconds: float | None = None
     reserved: bool = False
     doubt: str | None = None
+    decisions: int = 0
 
     @property
     def id(self) -> str:

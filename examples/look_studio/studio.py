@@ -245,18 +245,18 @@ class Studio:
 
     async def _submitted(self, card: Card, submit: Submit, before: Doubt | None) -> LookJob | None:
         """The job, after the API has accepted it. A key that was paid already sends no second request."""
+        decisions = card.decisions
         try:
             job = await submit()
         except SessionClosed:
             return None
-        except StoreError as error:
-            if error.ref is None:
-                self._not_accepted(card, error, before)
-                return None
-            job = self._session.job(error.ref)  # paid, and only writing that down failed
         except HooxError as error:
-            self._not_accepted(card, error, before)
-            return None
+            ref = error.ref if isinstance(error, StoreError) else None
+            if ref is None:
+                if card.decisions == decisions:  # else a hook told of the loss, and it was decided about
+                    self._not_accepted(card, error, before)
+                return None
+            job = self._session.job(ref)  # paid, and only writing that down failed
         self.board.accepted(card, job.ref)
         return job
 
