@@ -303,7 +303,8 @@ def pruned(outcome: hx.Outcome) -> None:
 
 
 async def around() -> None:
-    """The webhook hub, the sandbox and the virtual time loop."""
+    """The version, the webhook hub, the sandbox and the virtual time loop."""
+    assert_type(hx.__version__, str)
     hub = WebhookHub("https://example.com/hooks")
     assert_type(await hub.handle("token", b"{}"), int)
     hub.aiohttp_routes()
