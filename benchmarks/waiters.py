@@ -32,7 +32,7 @@ from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
 from hoox_async._session.api_health import ApiHealth
-from hoox_async._session.change_waiters import ChangeWaiters
+from hoox_async._session.intents import Intents
 from hoox_async._session.jobs import JobRegistry
 from hoox_async._session.rate_limiter import RateLimiter
 from hoox_async._session.reads import Reads
@@ -91,8 +91,10 @@ def registry_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
     tasks = TaskSet(), TaskSet()
     hooks = Hooks()
     health, rate_limiter = ApiHealth(clock, hooks), RateLimiter(clock, 100)
+    store = MemoryStore()
+    intents = Intents(store, clock, hooks)
     services = SessionServices(
-        clock, MemoryStore(), rate_limiter, transport, hooks, health, timeouts, None, ChangeWaiters(), *tasks
+        clock, store, intents, rate_limiter, transport, hooks, health, timeouts, None, *tasks
     )
     return JobRegistry(services, Reads(services), PollScheduler())
 

@@ -20,7 +20,7 @@ from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
 from .._report.formatting import format_count, format_duration
 from .._session import HooxSession, runtime_of, unopened_of
-from .._session.services import store_errors
+from .._session.intents import store_errors
 from .input_reader import BatchInput
 from .items import Item, KeyAssigner
 from .options import BatchOptions
@@ -75,7 +75,7 @@ async def estimate(session: HooxSession, options: BatchOptions, given: BatchInpu
         services, scheduler = runtime_of(session).services, runtime_of(session).scheduler
         limit, has_webhooks = services.rate_limiter.window.limit, services.hub is not None
         expected = Expectations(limit, scheduler.durations.quantile, has_webhooks)
-        look_up = services.intents
+        look_up = services.intents.get
     else:
         store, limit, has_webhooks = unopened
         with store_errors():

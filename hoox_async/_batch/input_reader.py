@@ -12,7 +12,8 @@ from .._api.models import LookRef
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.intents.intent import Intent, refuses_edits
 from .._core.intents.outcomes import BatchItem, Outcome
-from .._session.services import SessionServices, store_errors
+from .._session.intents import store_errors
+from .._session.services import SessionServices
 from ..errors import InvalidRequest
 from .items import Item, KeyAssigner
 
@@ -123,7 +124,7 @@ class InputReader:
         """The stored intents of these items and of their sources, by key. Raises `StoreError`."""
         items = [item for item in page if isinstance(item, Item)]
         keys = {item.key for item in items} | {item.source_key for item in items if item.source_key}
-        known = await self._services.intents(keys)
+        known = await self._services.intents.get(keys)
         await self._find_unsettled_sources(items)
         return known
 
@@ -155,7 +156,7 @@ class InputReader:
         keys = KeyAssigner()
         for index, given in self._input.pages(_PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
-            known = await self._services.intents({item.key for item in items if not item.repeated})
+            known = await self._services.intents.get({item.key for item in items if not item.repeated})
             for intent in known.values():
                 yield intent
 

@@ -262,7 +262,7 @@ class ItemRunner:
         with suppress(HooxError):
             await self._submitter.join(item.key)
         try:
-            stored = await self._services.stored(item.key)
+            stored = await self._services.intents.stored(item.key)
         except StoreError:
             return unreadable(item, error)
         return unsent_beside(item, stored, error, OutcomeState.UNSENT)
@@ -270,7 +270,7 @@ class ItemRunner:
     async def _stored(self, key: str) -> Intent | None:
         """The stored intent of a key; None also if the store cannot be read."""
         try:
-            return await self._services.stored(key)
+            return await self._services.intents.stored(key)
         except StoreError:
             return None
 

@@ -12,8 +12,8 @@ from .._api.requests import Resolution
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .._core.intents.send_decision import key_conflict
+from .._session.intents import store_errors
 from .._session.runtime import SessionRuntime
-from .._session.services import store_errors
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from .batch_budget import BatchBudget

@@ -653,7 +653,7 @@ class JobRegistry:
 
     async def _settle_once(self, key: str, settle: Settle) -> None:
         with suppress(IllegalTransition):  # it was settled with the other status before: the first is final
-            await self._services.advance(key, settle)
+            await self._services.intents.advance(key, settle)
         self._unwritten.discard(settle.look.ref)
 
     async def _settle_later(self, key: str, settle: Settle) -> None:

@@ -19,8 +19,8 @@ from ..errors import SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
-from .change_waiters import ChangeWaiters
 from .database_window import DatabaseWindow, longest_hold
+from .intents import Intents
 from .jobs import JobRegistry
 from .key_check import KeyCheck
 from .pictures import Pictures
@@ -73,13 +73,13 @@ def open_services(
     return SessionServices(
         clock,
         store,
+        Intents(store, clock, hooks),
         rate_limiter,
         transport,
         hooks,
         ApiHealth(clock, hooks),
         timeouts,
         hub,
-        ChangeWaiters(),
         tasks=tasks,
         posts=TaskSet(),
     )

@@ -50,7 +50,7 @@ class Unknowns:
 
         Raises `StoreError`, and `IllegalTransition` where the intent has changed meanwhile.
         """
-        accepted = await self._services.accept_proof(intent, ref, evidence)
+        accepted = await self._services.intents.accept_proof(intent, ref, evidence)
         await self._follow(accepted, look)
         return accepted
 
@@ -61,7 +61,7 @@ class Unknowns:
         where the intent has changed meanwhile, and `LookTaken`.
         """
         step = Correct(ref, self._services.clock.utc())
-        corrected = await self._services.advance(intent.key, step)  # it checks its own preconditions
+        corrected = await self._services.intents.advance(intent.key, step)  # it checks its own preconditions
         if intent.ref is not None:
             self._registry.forget_payment(intent.ref)
             await self._offer(intent.ref, corrected)
@@ -98,7 +98,7 @@ class Unknowns:
         """See `HooxSession.drop`."""
         async with self.deciding(key, attempt) as intent:
             if intent.state is IntentState.UNKNOWN:
-                await self._services.advance(intent.key, IfUnchanged(intent), Drop())
+                await self._services.intents.advance(intent.key, IfUnchanged(intent), Drop())
 
     @asynccontextmanager
     async def deciding(
@@ -174,9 +174,9 @@ async def wait_for_delivery(
     """
     until = services.clock.now() + min(seconds, _delivery_expected_for(services, scheduler, unknown))
     with suppress(StoreError):
-        while (left := until - services.clock.now()) > 0 and not services.changes.is_closed:
-            await services.changes.wait_changed(unknown, left, services.stored)
-            now = await services.stored(unknown.key)
+        while (left := until - services.clock.now()) > 0 and not services.intents.is_closed:
+            await services.intents.wait_changed(unknown, left)
+            now = await services.intents.stored(unknown.key)
             if now is None or not now.unchanged_since(unknown):
                 return
 
@@ -317,5 +317,5 @@ async def _add_candidates(
     free = tuple(ref for ref in found if ref not in others)
     if free != intent.candidates:
         with suppress(IllegalTransition):  # it was settled meanwhile
-            return (await services.advance(intent.key, AddCandidates(free, others))).candidates
+            return (await services.intents.advance(intent.key, AddCandidates(free, others))).candidates
     return free

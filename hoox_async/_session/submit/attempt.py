@@ -47,9 +47,10 @@ from ...errors import (
     TransportError,
 )
 from ...events import Answered, OutcomeLost, RequestSent
+from ..intents import as_store_error, within
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
-from ..services import SessionServices, as_store_error
+from ..services import SessionServices
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
@@ -286,7 +287,7 @@ class SubmitAttempt:
             return False
         try:
             left = self._options.seconds_left(self._services.clock.now())
-            await self._services.within(left, self._write_sending())
+            await within(left, self._write_sending())
             self._was_written = True
             if not permit.is_stale(max_hold):
                 return True
@@ -310,7 +311,7 @@ class SubmitAttempt:
         send = Send(self._id, now, intent.source, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
-            await self._services.advance(intent.key, IfUnchanged(stored), *steps)
+            await self._services.intents.advance(intent.key, IfUnchanged(stored), *steps)
             return
         written = await self._services.store.plan(advance(intent, send))
         if not written.was_last_sent_by(self._id):
@@ -325,7 +326,7 @@ class SubmitAttempt:
         look, it is not known which look this intent has made: the POST counts as lost.
         """
         self._may_have_cost = True
-        accept = partial(self._services.accept_answer, self._intent.key, ref, self._id)
+        accept = partial(self._services.intents.accept_answer, self._intent.key, ref, self._id)
         try:
             accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
@@ -363,7 +364,7 @@ class SubmitAttempt:
         return await self._advance(Revert(self._id))
 
     async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
-        return await self._services.advance(self._intent.key, end)
+        return await self._services.intents.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
         self._registry.poll_until_settled(accepted)

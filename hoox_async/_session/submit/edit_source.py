@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..._api.models import Look, LookRef, LookStatus
 from ..._core.intents.intent import IntentState, refuses_edits
 from ...errors import HooxError, NotSent, SessionClosed, WaitTimeout
+from ..intents import within
 from ..jobs import JobRegistry, LookJob
 from ..services import SessionServices
 
@@ -22,7 +23,7 @@ async def await_source(
     could not be made, `StoreError` and `SessionClosed`.
     """
     began = services.clock.now()
-    job = await services.within(max_wait, _unsettled_source(services, registry, ref, key))
+    job = await within(max_wait, _unsettled_source(services, registry, ref, key))
     left = None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
     if job is None:
         return left
@@ -37,7 +38,7 @@ async def _unsettled_source(
 ) -> LookJob | None:
     """The source's job, where its state is known and not READY, and something is to be sent under the key."""
     if key is not None:
-        stored = await services.stored(key)
+        stored = await services.intents.stored(key)
         if stored is not None and stored.state not in _NOT_SENT:
             return None
     if registry.is_unsettled(ref):

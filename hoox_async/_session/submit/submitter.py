@@ -33,6 +33,7 @@ from ...errors import (
     StoreError,
 )
 from ...events import Retried
+from ..intents import within
 from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits
 from ..reads import Reads
@@ -80,7 +81,7 @@ class Submitter:
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
-        self._changes = services.changes
+        self._intents = services.intents
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
@@ -88,7 +89,7 @@ class Submitter:
 
     def close(self) -> None:
         """End the attempts that still wait to send. Those whose POST is outstanding go on."""
-        self._changes.close()
+        self._intents.close()
         self.outages.close()
         for running in tuple(self._running.values()):
             if running.attempt.is_waiting:
@@ -105,7 +106,7 @@ class Submitter:
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        at_begin = None if key is None else await self._within(options, self._services.stored(key))
+        at_begin = None if key is None else await self._within(options, self._intents.stored(key))
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), options)
         except (ApiError, NotSent):
@@ -125,7 +126,7 @@ class Submitter:
 
     async def _within(self, options: SendOptions, work: Awaitable[_T]) -> _T:
         """What the store answers, within the time that is left to the caller. Raises `StoreError`."""
-        return await self._services.within(options.seconds_left(self._services.clock.now()), work)
+        return await within(options.seconds_left(self._services.clock.now()), work)
 
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
         permits = CallerPermits(self._services.rate_limiter, max_wait)
@@ -193,7 +194,7 @@ class Submitter:
         if running is not None:
             return await running.join()
         await self._deferred.write(wanted.key)
-        decided = decide(await self._within(options, self._services.stored(wanted.key)))
+        decided = decide(await self._within(options, self._intents.stored(wanted.key)))
         if isinstance(decided, Intent):
             return decided
         if isinstance(decided, Outstanding):
@@ -213,7 +214,7 @@ class Submitter:
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
             if await self._deferred.write(key):  # our own POST must not be taken for another process's
-                return _outcome(key, await self._services.stored(key))
+                return _outcome(key, await self._intents.stored(key))
             return await self._join_other_process(key)
         try:
             return await running.join()
@@ -223,14 +224,14 @@ class Submitter:
     # --- other processes, on a store that is shared
 
     async def _join_other_process(self, key: str) -> Intent | None:
-        stored = await self._services.stored(key) if self._services.store.is_shared else None
+        stored = await self._intents.stored(key) if self._services.store.is_shared else None
         if stored is None or stored.state is not IntentState.SENDING:
             return None
         sending = stored.attempts[-1].id
         after: Intent | None = stored
         while after is not None and after.state is IntentState.SENDING and after.was_last_sent_by(sending):
             await self._wait_for_other_process(after)
-            after = await self._services.stored(key)
+            after = await self._intents.stored(key)
         if after is not None and not after.was_last_sent_by(sending):
             return None
         return _outcome(key, after)
@@ -240,10 +241,10 @@ class Submitter:
 
         Raises `OutcomeUnknown` where no other process can be sending it, or the session is closed meanwhile.
         """
-        if not self._services.store.is_shared or self._changes.is_closed:
+        if not self._services.store.is_shared or self._intents.is_closed:
             raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
         seconds = sending.seconds_until_answer(self._services.clock.utc())
-        await self._changes.wait_changed(sending, seconds + _REREAD, self._services.stored)
+        await self._intents.wait_changed(sending, seconds + _REREAD)
 
     async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> bool:
         """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
@@ -258,10 +259,10 @@ class Submitter:
         left = options.seconds_left(clock.now())
         longest = seconds if left is None else min(seconds, left)
         until = clock.now() + longest
-        await self._changes.wait_changed(unknown, longest, self._services.stored)
-        if self._changes.is_closed:
+        await self._intents.wait_changed(unknown, longest)
+        if self._intents.is_closed:
             raise SessionClosed("the session was closed")
-        now = await self._services.stored(unknown.key)
+        now = await self._intents.stored(unknown.key)
         if now is None or not now.unchanged_since(unknown) or clock.now() < until - _EARLY:
             return False
         if longest < seconds:
@@ -270,7 +271,7 @@ class Submitter:
 
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""
-        self._changes.notify(intent.key)
+        self._intents.notify(intent.key)
         running = self._running.get(intent.key)
         if running is not None and running.attempt.is_outdated_by(intent):
             running.attempt.outdate()  # so that no permit is taken for what another process sends
