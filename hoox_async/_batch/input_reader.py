@@ -12,8 +12,8 @@ from .._api.models import LookRef
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.intents.intent import Intent, refuses_edits
 from .._core.intents.outcomes import BatchItem, Outcome
-from .._session.intents import store_errors
-from .._session.services import SessionServices
+from .._io.protocols import Store
+from .._session.intents import Intents, store_errors
 from ..errors import InvalidRequest
 from .items import Item, KeyAssigner
 
@@ -97,9 +97,10 @@ class BatchInput:
 class InputReader:
     """Reads one input to its end, once."""
 
-    def __init__(self, given: BatchInput, services: SessionServices) -> None:
+    def __init__(self, given: BatchInput, store: Store, intents: Intents) -> None:
         self._input = given
-        self._services = services
+        self._store = store
+        self._intents = intents
         self._keys = KeyAssigner()
         self._next_index = 0
         self._usable: set[LookRef | None] = set()  # sources that need not be waited for
@@ -124,7 +125,7 @@ class InputReader:
         """The stored intents of these items and of their sources, by key. Raises `StoreError`."""
         items = [item for item in page if isinstance(item, Item)]
         keys = {item.key for item in items} | {item.source_key for item in items if item.source_key}
-        known = await self._services.intents.get(keys)
+        known = await self._intents.get(keys)
         await self._find_unsettled_sources(items)
         return known
 
@@ -132,7 +133,7 @@ class InputReader:
         """For edits that name their source by a ref: set ``source_intent`` where that look is not READY."""
         refs = {item.source_ref for item in items} - self._usable - {None}
         with store_errors():
-            found = {ref: await self._services.store.by_ref(ref) for ref in refs if ref is not None}
+            found = {ref: await self._store.by_ref(ref) for ref in refs if ref is not None}
         for item in items:
             intent = found.get(item.source_ref) if item.source_ref is not None else None
             if intent is not None and refuses_edits(intent):
@@ -149,14 +150,14 @@ class InputReader:
         but those of single submissions without a key.
         """
         if not self._input.repeatable:
-            async for intent in self._services.store.stream():
+            async for intent in self._store.stream():
                 if intent.own_key:
                     yield intent
             return
         keys = KeyAssigner()
         for index, given in self._input.pages(_PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
-            known = await self._services.intents.get({item.key for item in items if not item.repeated})
+            known = await self._intents.get({item.key for item in items if not item.repeated})
             for intent in known.values():
                 yield intent
 

@@ -58,7 +58,7 @@ class BatchRun:
         self._budget = BatchBudget(options.max_credits, options.budget, self._budgets)
         self._guard = OutageGuard(services, options.max_failures, self._stop, self._window)
         self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard, self._window)
-        self._reader = InputReader(given, services)
+        self._reader = InputReader(given, services.store, services.intents)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store

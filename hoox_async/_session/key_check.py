@@ -6,10 +6,12 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from .._io.hooks import Hooks
+from .._io.tasks import TaskSet
 from ..errors import ApiError, AuthenticationError, HooxError, RateLimited, SessionClosed, UnexpectedResponse
 from ..events import Paused
+from .rate_limiter import RateLimiter
 from .reads import Reads
-from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _DELAYS = (5.0, 10.0, 20.0, 25.0)  # seconds before each request: a minute in all
@@ -19,17 +21,19 @@ _DELAYS_OF_NEW_KEY = (1.0, 2.0)  # for a key that has not worked in this session
 class KeyCheck:
     """Finds out by free requests whether a key is refused permanently, while all other requests wait."""
 
-    def __init__(self, services: SessionServices, reads: Reads) -> None:
-        self._services = services
+    def __init__(self, rate_limiter: RateLimiter, reads: Reads, hooks: Hooks, tasks: TaskSet) -> None:
+        self._rate_limiter = rate_limiter
         self._reads = reads
+        self._hooks = hooks
+        self._tasks = tasks
 
     def begin(self) -> None:
         """Start the check. A request was answered 401, and the rate limiter has stopped everything else."""
         with suppress(SessionClosed):
-            self._services.tasks.background(self._run(), "hoox-key-check")
+            self._tasks.background(self._run(), "hoox-key-check")
 
     async def _run(self) -> None:
-        rate_limiter = self._services.rate_limiter
+        rate_limiter = self._rate_limiter
         refused: AuthenticationError | None = None
         try:
             refused = await self._check(_DELAYS if rate_limiter.key_worked else _DELAYS_OF_NEW_KEY)
@@ -47,7 +51,7 @@ class KeyCheck:
         _log.warning(
             "the API refused the key (401); checking it for %g s, in which nothing else is sent", seconds
         )
-        self._services.hooks.emit(Paused(seconds, "the API answered 401: the key is being checked"))
+        self._hooks.emit(Paused(seconds, "the API answered 401: the key is being checked"))
         refused: AuthenticationError | None = None
         for delay in delays:
             await asyncio.sleep(delay)
@@ -65,7 +69,7 @@ class KeyCheck:
         """Send one request. True if its answer shows that the key is valid; raises any other outcome."""
         try:
             # the API checks the key before it looks for the look
-            await self._reads.probe(await self._services.rate_limiter.acquire_for_key_check())
+            await self._reads.probe(await self._rate_limiter.acquire_for_key_check())
         except (AuthenticationError, RateLimited):
             raise
         except UnexpectedResponse as error:

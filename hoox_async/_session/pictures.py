@@ -26,11 +26,13 @@ from .._io.downloads import (
     receive_picture,
     refuse_existing,
 )
+from .._io.hooks import Hooks
+from .._io.protocols import Store, Transport
+from .._io.tasks import TaskSet
 from ..errors import HooxError, StoreError, UnexpectedResponse
 from ..events import PictureSmaller
 from .jobs import JobRegistry
 from .reads import Reads
-from .services import SessionServices
 
 # a logger of its own: who reports small pictures by the event can turn it off
 _log = logging.getLogger("hoox_async.pictures")
@@ -54,10 +56,21 @@ class Pictures:
     about once in a session, so that a batch of small pictures does not use up the quota.
     """
 
-    def __init__(self, services: SessionServices, reads: Reads, registry: JobRegistry) -> None:
-        self._services = services
+    def __init__(
+        self,
+        transport: Transport,
+        store: Store,
+        reads: Reads,
+        registry: JobRegistry,
+        hooks: Hooks,
+        tasks: TaskSet,
+    ) -> None:
+        self._transport = transport
+        self._store = store
         self._reads = reads
         self._registry = registry
+        self._hooks = hooks
+        self._tasks = tasks
         self._forgettable: dict[LookRef, Resolution] = {}
         self._asked: dict[str, asyncio.Task[_Urls]] = {}
 
@@ -69,7 +82,7 @@ class Pictures:
 
     async def read(self, look: HasRef | LookDetails) -> Picture:
         """See `HooxSession.picture`."""
-        fetch, url = self._services.transport.fetch, await self._url_of(look)
+        fetch, url = self._transport.fetch, await self._url_of(look)
         picture = await read_picture(fetch, url)
         order = await self._order_of(look)
         larger = await self._larger(look, order, url, image_size(picture.data))
@@ -88,9 +101,7 @@ class Pictures:
         if name is None and not overwrite:
             await refuse_existing(path)
         url = await self._url_of(look)
-        receive = partial(
-            receive_picture, self._services.transport.fetch, path=path, name=name, overwrite=overwrite
-        )
+        receive = partial(receive_picture, self._transport.fetch, path=path, name=name, overwrite=overwrite)
         async with AsyncExitStack() as received:
             picture = await received.enter_async_context(receive(url))
             order = await self._order_of(look)
@@ -120,7 +131,7 @@ class Pictures:
             return _Order(resolution_of(request), getattr(look, "key", None), request.metadata)
         ref, intent = ref_of(look), None
         with suppress(StoreError):  # a picture can be had without it
-            intent = await self._services.store.by_ref(ref)
+            intent = await self._store.by_ref(ref)
         if intent is None or intent.ref != ref:
             return _Order(self._forgettable.get(ref))
         return _Order(resolution_of(intent.request), intent.key, intent.request.metadata, intent.look)
@@ -155,7 +166,7 @@ class Pictures:
         ref = ref_of(look)
         if ref.avatar_id not in self._asked:
             with suppress(HooxError):
-                self._asked[ref.avatar_id] = self._services.tasks.spawn(
+                self._asked[ref.avatar_id] = self._tasks.spawn(
                     self._ask(ref.avatar_id), "hoox-larger-pictures"
                 )
         asked = self._asked.get(ref.avatar_id)
@@ -172,7 +183,7 @@ class Pictures:
 
     async def _measured(self, url: str) -> ImageSize | None:
         with suppress(HooxError):
-            return await measure_picture(self._services.transport.fetch, url)
+            return await measure_picture(self._transport.fetch, url)
         return None
 
     def _report(self, look: HasRef | LookDetails, order: _Order, size: ImageSize | None) -> None:
@@ -184,7 +195,7 @@ class Pictures:
             "%s: the picture has %d x %d pixels, too few for the %s that was paid for%s",
             ref, size.width, size.height, order.resolution, f" ({order.key})" if order.key else "",
         )  # fmt: skip
-        self._services.hooks.emit(PictureSmaller(ref, *size, order.resolution, order.key, order.metadata))
+        self._hooks.emit(PictureSmaller(ref, *size, order.resolution, order.key, order.metadata))
 
 
 def _shown(look: Any) -> Look | LookDetails | None:

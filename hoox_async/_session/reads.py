@@ -22,7 +22,7 @@ from .._core.retry import READ_SECONDS, NoRetry, decide_read
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
 from .rate_limiter import Permit
-from .services import SessionServices
+from .services import SessionServices, process_answer
 
 _T = TypeVar("_T")
 _NO_LOOK = LookRef("probe", "probe")
@@ -119,7 +119,7 @@ class Reads:
             except NotSent:
                 permit.cancel()  # no connection was made: it does not count in the quota
                 raise
-            services.answered(permit, response)
+            process_answer(services, permit, response)
         seconds = services.clock.now() - sent_at
         services.hooks.emit(Answered(request.endpoint, response.status, seconds, looks=looks))
         return response

@@ -93,11 +93,14 @@ class SessionRuntime:
         self._polls_all = poll == "all"
         self.scheduler: PollScheduler = PollScheduler(limit=services.rate_limiter.window.limit)
         self.reads: Reads = Reads(services)
-        services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
+        key_check = KeyCheck(services.rate_limiter, self.reads, services.hooks, services.tasks)
+        services.rate_limiter.on_key_refused = key_check.begin
         self.registry: JobRegistry = JobRegistry(
             services, self.reads, self.scheduler, polls_all=self._polls_all
         )
-        self.pictures: Pictures = Pictures(services, self.reads, self.registry)
+        self.pictures: Pictures = Pictures(
+            services.transport, services.store, self.reads, self.registry, services.hooks, services.tasks
+        )
         self.unknowns: Unknowns = Unknowns(services, self.reads, self.registry)
         self.webhook_processor: WebhookProcessor = WebhookProcessor(
             services, self.reads, self.registry, self.scheduler, self.unknowns

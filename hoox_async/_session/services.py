@@ -36,10 +36,11 @@ class SessionServices(NamedTuple):
     tasks: TaskSet
     posts: TaskSet
 
-    def answered(self, permit: Permit, response: WireResponse) -> None:
-        """Process what an answer says about the quota and the key. Call it while the permit is held."""
-        with failures_logged("reading the quota from an answer"):
-            self.rate_limiter.answered(permit, response)
-        if shows_valid_key(response.status):
-            with failures_logged("binding the store to the API key"):
-                self.store.confirm_key()
+
+def process_answer(services: SessionServices, permit: Permit, response: WireResponse) -> None:
+    """Process what an answer says about the quota and the key. Call it while the permit is held."""
+    with failures_logged("reading the quota from an answer"):
+        services.rate_limiter.answered(permit, response)
+    if shows_valid_key(response.status):
+        with failures_logged("binding the store to the API key"):
+            services.store.confirm_key()

@@ -50,7 +50,7 @@ from ...events import Answered, OutcomeLost, RequestSent
 from ..intents import as_store_error, within
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
-from ..services import SessionServices
+from ..services import SessionServices, process_answer
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
@@ -259,7 +259,7 @@ class SubmitAttempt:
                 raise NotSent(str(error)) from error
             raise
         self._was_answered = True
-        services.answered(permit, response)
+        process_answer(services, permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
                 self._outages.answered()

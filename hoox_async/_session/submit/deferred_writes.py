@@ -9,9 +9,8 @@ from contextlib import suppress
 
 from ..._core.intents.intent import Intent
 from ..._core.intents.transitions import IllegalTransition
-from ..._io.tasks import cancelled_by_task_only
+from ..._io.tasks import TaskSet, cancelled_by_task_only
 from ...errors import HooxError, SessionClosed
-from ..services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _FIRST_PAUSE = 1.0  # seconds
@@ -44,8 +43,8 @@ class DeferredWrites:
     Until a write succeeds, its key is not sent again.
     """
 
-    def __init__(self, services: SessionServices) -> None:
-        self._services = services
+    def __init__(self, tasks: TaskSet) -> None:
+        self._tasks = tasks
         self._writes: dict[str, DeferredWrite] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +54,7 @@ class DeferredWrites:
         _log.warning("the store could not write the outcome of %s; trying again", deferred.key)
         if self._task is None or self._task.done():
             with suppress(SessionClosed):  # too late: the next session finds it as unknown
-                self._task = self._services.tasks.supervise(self._run, "hoox-deferred-writes")
+                self._task = self._tasks.supervise(self._run, "hoox-deferred-writes")
 
     async def write(self, key: str) -> bool:
         """Retry the deferred write of this key now. Raises the error that its caller got if that fails again.
@@ -67,7 +66,7 @@ class DeferredWrites:
         if deferred is None:
             return False
         try:
-            trying = self._services.tasks.spawn(self._try(deferred), "hoox-deferred-write")
+            trying = self._tasks.spawn(self._try(deferred), "hoox-deferred-write")
         except SessionClosed:
             raise deferred.error from None
         await asyncio.wait((trying,))

@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 
 from ..._core.circuit_breaker import LOSSES, SubmissionBreaker
 from ..._core.outage import NO_ANSWER
+from ..._io.clock import Clock
+from ..._io.hooks import Hooks
+from ..._io.tasks import TaskSet
 from ...errors import HooxError, NotSent, OutcomeUnknown, SessionClosed
 from ...events import Paused
-from ..rate_limiter import CallerPermits, Permit
+from ..rate_limiter import CallerPermits, Permit, RateLimiter
 from ..reads import Reads
-from ..services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _UNANSWERED = 20.0  # seconds; then a paid request without an answer is logged
@@ -26,9 +28,14 @@ class OutageHold:
     A batch has a breaker of its own: its POSTs are counted here, and only single submissions are held back.
     """
 
-    def __init__(self, services: SessionServices, reads: Reads) -> None:
-        self._services = services
+    def __init__(
+        self, clock: Clock, rate_limiter: RateLimiter, reads: Reads, hooks: Hooks, tasks: TaskSet
+    ) -> None:
+        self._clock = clock
+        self._rate_limiter = rate_limiter
         self._reads = reads
+        self._hooks = hooks
+        self._tasks = tasks
         self._breaker = SubmissionBreaker()
         self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._probing: asyncio.Task[None] | None = None
@@ -41,7 +48,7 @@ class OutageHold:
     def unanswered(self) -> float | None:
         """The seconds for which the oldest outstanding paid request has had no answer; None: none is."""
         oldest = self._breaker.oldest()
-        return None if oldest is None else max(0.0, self._services.clock.now() - oldest)
+        return None if oldest is None else max(0.0, self._clock.now() - oldest)
 
     # --- paid requests
 
@@ -52,9 +59,8 @@ class OutageHold:
 
         def sent() -> None:
             nonlocal timer
-            clock = self._services.clock
-            self._breaker.sent(attempt_id, clock.now())
-            timer = clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
+            self._breaker.sent(attempt_id, self._clock.now())
+            timer = self._clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
 
         lost = False
         self._breaker.began(attempt_id)
@@ -66,12 +72,12 @@ class OutageHold:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._breaker.ended(attempt_id, self._services.clock.now(), lost=lost)
+            self._breaker.ended(attempt_id, self._clock.now(), lost=lost)
             self._wake()
 
     def answered(self) -> None:
         """A paid request was answered, with an acceptance or a refusal."""
-        self._breaker.answered(self._services.clock.now())
+        self._breaker.answered(self._clock.now())
         self._wake()
 
     # --- submissions
@@ -95,11 +101,11 @@ class OutageHold:
                 waiter.set_exception(SessionClosed("the session was closed"))
 
     def _holds(self) -> bool:
-        return self._breaker.holds(self._services.clock.now())
+        return self._breaker.holds(self._clock.now())
 
     async def _wait(self, permits: CallerPermits) -> None:
         while self._holds():
-            waiter: asyncio.Future[None] = self._services.clock.loop.create_future()
+            waiter: asyncio.Future[None] = self._clock.loop.create_future()
             self._waiting[waiter] = None
             self._probe()
             try:
@@ -124,28 +130,28 @@ class OutageHold:
 
     def _probe(self) -> None:
         """Have free requests sent, unless the paid ones that are outstanding are only the first ones."""
-        is_outage = self._breaker.unanswered_since(self._services.clock.now()) is not None
+        is_outage = self._breaker.unanswered_since(self._clock.now()) is not None
         if not is_outage or (self._probing is not None and not self._probing.done()):
             return
         reason = f"{self._reason()}, nor are others before a free request is answered"
         _log.warning("submissions are held back: %s", reason)
-        self._services.hooks.emit(Paused(_PAUSES[0], reason))
+        self._hooks.emit(Paused(_PAUSES[0], reason))
         with suppress(SessionClosed):
-            self._probing = self._services.tasks.spawn(self._run_probes(), "hoox-outage-probe")
+            self._probing = self._tasks.spawn(self._run_probes(), "hoox-outage-probe")
 
     async def _run_probes(self) -> None:
         """Send a free request after each pause as long as a submission is held back."""
         sent = 0
         while self._waiting and self._holds():
             if await self._is_answered():
-                self._breaker.answered_free(self._services.clock.now())
+                self._breaker.answered_free(self._clock.now())
                 self._wake()
             await asyncio.sleep(_PAUSES[min(sent, len(_PAUSES) - 1)])
             sent += 1
 
     async def _is_answered(self) -> bool:
         try:
-            await self._reads.probe(await self._services.rate_limiter.acquire())
+            await self._reads.probe(await self._rate_limiter.acquire())
         except NO_ANSWER as error:
             _log.debug("a free request was not answered: %s", error)
             return False

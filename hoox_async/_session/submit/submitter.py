@@ -72,9 +72,11 @@ class Submitter:
     ) -> None:
         self._services = services
         self._unknowns = unknowns
-        self._deferred = DeferredWrites(services)
+        self._deferred = DeferredWrites(services.tasks)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self.outages: OutageHold = OutageHold(services, reads)
+        self.outages: OutageHold = OutageHold(
+            services.clock, services.rate_limiter, reads, services.hooks, services.tasks
+        )
         self._new_attempt = partial(
             SubmitAttempt, services, registry, webhook_processor, self._deferred, self.outages
         )
