@@ -190,17 +190,17 @@ class SubmitAttempt:
             async with self._reserved_credits():
                 permit = await self._options.acquire_permit()
                 self.is_waiting = False
-                with self._outages.sending(self._id, self._intent.key) as sent:
-                    return await self._send_and_record(permit, sent)
+                with self._outages.sending(self._id):
+                    return await self._send_and_record(permit)
         except asyncio.CancelledError:
             if self._is_outdated and self.is_waiting:
                 return None
             raise
 
-    async def _send_and_record(self, permit: Permit, sent: Callable[[], None]) -> Intent | None:
+    async def _send_and_record(self, permit: Permit) -> Intent | None:
         try:
             with permit:
-                response = await self._post(permit, sent)
+                response = await self._post(permit)
             self._emit_answered(response, permit)
             ref = read_accepted(response, self._intent.source)
         except Exception as error:
@@ -237,8 +237,8 @@ class SubmitAttempt:
 
     # --- the POST
 
-    async def _post(self, permit: Permit, sent: Callable[[], None]) -> WireResponse:
-        """Send it once, and call ``sent`` when the bytes leave.
+    async def _post(self, permit: Permit) -> WireResponse:
+        """Send it once.
 
         While ``_may_have_cost`` is false, every exception means that nothing was sent.
         """
@@ -248,7 +248,7 @@ class SubmitAttempt:
             url = services.hub.url_for(self._id)
         wire = submit_request(intent.content, intent.source, url)
         try:
-            response = await services.transport.send(wire, lambda: self._before_send(permit, sent))
+            response = await services.transport.send(wire, lambda: self._before_send(permit))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._may_have_cost or task is None or task.cancelling():
@@ -266,7 +266,7 @@ class SubmitAttempt:
                 services.health.answered()
         return response
 
-    async def _before_send(self, permit: Permit, sent: Callable[[], None]) -> None:
+    async def _before_send(self, permit: Permit) -> None:
         """Called by the transport when the connection is made, before any byte of the request leaves."""
         if self._may_have_cost:
             raise TransportError("a paid request is sent once")
@@ -277,7 +277,7 @@ class SubmitAttempt:
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
-        sent()
+        self._outages.sent(self._id, self._intent.key)
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
     async def _commit_sending(self, permit: Permit) -> bool:

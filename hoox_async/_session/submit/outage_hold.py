@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..._core.circuit_breaker import LOSSES, SubmissionBreaker
@@ -37,6 +37,7 @@ class OutageHold:
         self._hooks = hooks
         self._tasks = tasks
         self._breaker = SubmissionBreaker()
+        self._timers: dict[str, asyncio.TimerHandle] = {}  # by the attempt: each logs that it has no answer
         self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._probing: asyncio.Task[None] | None = None
 
@@ -53,27 +54,26 @@ class OutageHold:
     # --- paid requests
 
     @contextmanager
-    def sending(self, attempt_id: str, key: str) -> Iterator[Callable[[], None]]:
-        """The block sends one paid request and records its outcome. It calls the value as the bytes leave."""
-        timer: asyncio.TimerHandle | None = None
-
-        def sent() -> None:
-            nonlocal timer
-            self._breaker.sent(attempt_id, self._clock.now())
-            timer = self._clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
-
+    def sending(self, attempt_id: str) -> Iterator[None]:
+        """The block sends one paid request and records its outcome. It calls `sent` as the bytes leave."""
         lost = False
         self._breaker.began(attempt_id)
         try:
-            yield sent
+            yield
         except OutcomeUnknown:
             lost = True
             raise
         finally:
+            timer = self._timers.pop(attempt_id, None)
             if timer is not None:
                 timer.cancel()
             self._breaker.ended(attempt_id, self._clock.now(), lost=lost)
             self._wake()
+
+    def sent(self, attempt_id: str, key: str) -> None:
+        """The bytes of the paid request leave now."""
+        self._breaker.sent(attempt_id, self._clock.now())
+        self._timers[attempt_id] = self._clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
 
     def answered(self) -> None:
         """A paid request was answered, with an acceptance or a refusal."""
