@@ -272,6 +272,6 @@ class Poller:
     async def _schedule_later(self, key: str) -> None:
         requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE
         await asyncio.sleep(requests * 60.0 / self._services.rate_limiter.window.limit)
-        intent = (await self._services.store.get((key,))).get(key)
+        intent = await self._services.intents.stored(key)
         if intent is not None and intent.state is IntentState.ACCEPTED:
             self._registry.poll_accepted(intent)

@@ -118,7 +118,7 @@ class Unknowns:
             raise InvalidRequest("key", key, expected) from None
 
     async def _undecided(self, key: str, attempt: str | None, *, or_named_by_user: bool) -> Intent:
-        intent = (await self._services.store.get((key,))).get(key) if is_key(key) else None
+        intent = await self._services.intents.stored(key) if is_key(key) else None
         if intent is None:
             raise InvalidRequest("key", key, _AN_UNKNOWN)
         by_user = intent.state.paid and intent.evidence is Evidence.USER
@@ -157,8 +157,8 @@ class Unknowns:
                 accepted = await self._correct(intent, ref, look)
         except LookTaken as taken:
             raise _taken(ref, taken.owner) from None
-        stored = await self._services.store.get((accepted.key,))
-        return self._registry.job_of(stored.get(accepted.key, accepted))
+        stored = await self._services.intents.stored(accepted.key)
+        return self._registry.job_of(accepted if stored is None else stored)
 
 
 def _taken(ref: LookRef, owner: str) -> InvalidRequest:
