@@ -178,6 +178,24 @@ async def test_commits_that_hang_use_no_more_connections_than_allowed(own_postgr
             await store.aclose()
 
 
+async def test_a_commit_that_the_standby_may_lack_is_not_acknowledged(own_postgres: Server) -> None:
+    """An operator cancels a write that waits for its standby: it is committed, and a `StoreError`."""
+    async with connections(own_postgres.url) as opened:
+        await opened.fetch("CREATE TABLE t (n int)")
+        with own_postgres.connect() as admin:
+            admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+            admin.execute("SELECT pg_reload_conf()")
+            cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            writing = asyncio.create_task(opened.fetch("INSERT INTO t VALUES (1)"))
+            while not admin.execute(cancel).fetchall():
+                await asyncio.sleep(0.01)
+                if writing.done():  # the server has not read its settings yet
+                    writing = asyncio.create_task(opened.fetch("INSERT INTO t VALUES (1)"))
+            with pytest.raises(StoreError, match="without its synchronous standby"):
+                await writing
+        assert (await opened.fetch("SELECT count(*) > 0 FROM t")) == [(True,)]
+
+
 async def write_until_done(store: PostgresStore, key: str) -> None:
     while True:
         with suppress(StoreError):

@@ -18,17 +18,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ....errors import HooxError, StoreError
-from .error_translation import NoConnection, database_error, no_connection
+from .error_translation import NoConnection, NotReplicated, database_error, no_connection
 from .url import DatabaseUrl
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+    from psycopg.errors import Diagnostic
 
 _DEADLINE = 10.0  # seconds
 _KEPT_IDLE = 30.0  # seconds
 _CONNECT_AGAIN = 1.0  # seconds after a refusal, while others are in use
 _LONGEST_ENDING = 60.0  # seconds
 _ROLLED_BACK = ("40001", "40P01")  # SQLSTATE of a serialization failure, and of a deadlock
+_WAITS_FOR_STANDBY = "SyncRepWaitForLSN"  # the server's function that warns where it does not wait any more
 _TRIES = 10
 
 _T = TypeVar("_T")
@@ -271,8 +273,20 @@ async def _fetch(connection: AsyncConnection[Row], sql: str, values: Sequence[An
 
 
 async def _execute(connection: AsyncConnection[Row], sql: str, values: Sequence[Any]) -> list[Row]:
-    # binary: as text, times depend on the role's DateStyle
-    cursor = await connection.execute(sql.encode(), values, binary=True)
+    is_replicated = True
+
+    def note(diagnostic: Diagnostic) -> None:
+        nonlocal is_replicated
+        is_replicated &= diagnostic.source_function != _WAITS_FOR_STANDBY
+
+    connection.add_notice_handler(note)
+    try:
+        # binary: as text, times depend on the role's DateStyle
+        cursor = await connection.execute(sql.encode(), values, binary=True)
+    finally:
+        connection.remove_notice_handler(note)
+    if not is_replicated:
+        raise NotReplicated("the wait for the standby was cancelled")
     return await cursor.fetchall() if cursor.description is not None else []
 
 

@@ -9,6 +9,7 @@ from ....errors import StoreError
 
 # By SQLSTATE, or by its class, which is its first two characters.
 _MEANING = {
+    "01000": "it has committed a write without its synchronous standby, and may forget it in a failover",
     "08": "the connection failed",
     "23": "it holds something else under the same id already",
     "25006": "it is read-only: a standby, a replica or a read-only role can't be the store",
@@ -37,6 +38,12 @@ class DatabaseError(StoreError):
 
     sqlstate: str | None = None
     constraint: str | None = None
+
+
+class NotReplicated(Exception):
+    """The server has committed a write, and was stopped from waiting until its standby has it too."""
+
+    sqlstate = "01000"
 
 
 class NoConnection(DatabaseError):
