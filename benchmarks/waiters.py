@@ -3,11 +3,11 @@
     python benchmarks/waiters.py
 
 ``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and the scheduler's share; beside
-it the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the scheduler's share.
-``decide``: `due` and `take`, busy and idle in turn, the median of many, their mean and the slowest;
-``group answer``: processing the answer about a whole avatar. With 50 looks an avatar, with one, and all of
-one. Python's garbage collection is off while decisions are timed: with this many objects it takes longer than
-any of them.
+it the same where another process polls it, and the coroutine that waits. ``bytes a look``: the ref with its
+ids, a future and the scheduler's share. ``decide``: `due` and `take`, busy and idle in turn, the median of
+many, their mean and the slowest; ``group answer``: processing the answer about a whole avatar. With 50 looks
+an avatar, with one, and all of one. Python's garbage collection is off while decisions are timed: with this
+many objects it takes longer than any of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from hoox_async._core.polling import PollKind, PollRequest, PollScheduler
 from hoox_async._core.settings import Timeouts
 from hoox_async._io.clock import Clock
 from hoox_async._io.hooks import Hooks
+from hoox_async._io.protocols import PollDuty
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
@@ -84,8 +85,8 @@ def fill(
     return timed, [refs, futures], row
 
 
-def registry_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
-    """The registry of jobs of a session that sends nothing."""
+def registry_of(loop: asyncio.AbstractEventLoop, duty: PollDuty) -> JobRegistry:
+    """The registry of jobs of a session that sends nothing, and has this duty."""
     clock, timeouts = Clock(loop), Timeouts()
     transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
     tasks = TaskSet(), TaskSet()
@@ -96,13 +97,15 @@ def registry_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
     services = SessionServices(
         clock, store, intents, rate_limiter, transport, hooks, health, timeouts, None, *tasks
     )
-    return JobRegistry(services, Reads(services), PollScheduler())
+    registry = JobRegistry(services, Reads(services), PollScheduler(), polls_all=True)
+    registry.set_duty(duty)
+    return registry
 
 
-async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
+async def job_bytes(looks: int, avatars: int, duty: PollDuty) -> tuple[float, float]:
     """Bytes of a job that is waited for (job, future, scheduler entry), and of its waiter's coroutine."""
     loop = asyncio.get_running_loop()
-    registry, now = registry_of(loop), Clock(loop).utc()
+    registry, now = registry_of(loop, duty), Clock(loop).utc()
     refs = [LookRef(f"avtr_{i % avatars:024x}", f"look_{i:024x}") for i in range(looks)]
     request = LookEdit(refs[0], "podcast scene")
     intents = [
@@ -178,10 +181,11 @@ def measure(looks: int, avatars: int) -> Row:
 def main() -> None:
     """Print the table."""
     print(f"Python {sys.version.split()[0]}")
-    print(f"{'looks':>15} {'avatars':>15} {'bytes a job':>15} {'its coroutine':>15}")
+    print(f"{'looks':>15} {'avatars':>15} {'bytes a job':>15} {'polled by others':>17} {'its coroutine':>15}")
     for looks, avatars in ((1_000, 20), (100_000, 2_000), (100_000, 20), (100_000, 100_000)):
-        job, coroutine = asyncio.run(job_bytes(looks, avatars))
-        print(f"{looks:15,} {avatars:15,} {job:15,.0f} {coroutine:15,.0f}", flush=True)
+        job, coroutine = asyncio.run(job_bytes(looks, avatars, PollDuty.ALL))
+        others, _ = asyncio.run(job_bytes(looks, avatars, PollDuty.OTHERS))
+        print(f"{looks:15,} {avatars:15,} {job:15,.0f} {others:17,.0f} {coroutine:15,.0f}", flush=True)
     print("add, decide, mean, slowest and group answer in µs")
     names = (
         "looks",

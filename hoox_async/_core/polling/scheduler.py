@@ -20,7 +20,7 @@ from .bucket_queue import BucketQueue, QueueItem
 from .delivery_losses import DeliveryLosses
 from .durations import DurationModels, Durations
 from .failures import FailureStreaks, back_off, breaks_group, poll_alone_for_a_while, refuses_look
-from .indexed_heap import HeapItem, IndexedHeap
+from .indexed_heap import IndexedHeap
 from .request_value import request_value
 from .tracked_looks import LookUpdate, PollKind, PollRequest, TrackedLook, TrackingState, is_complete
 
@@ -83,8 +83,7 @@ class PollScheduler:
         self._details: IndexedHeap[MissingDetails] = IndexedHeap("at", "heap_index")
         self._detail_failures: dict[LookRef, int] = {}
         self._given_up: list[LookUpdate] = []
-        self._resting: IndexedHeap[HeapItem[TrackedLook]] = IndexedHeap("at", "heap_index")
-        self._rests: dict[TrackedLook, HeapItem[TrackedLook]] = {}
+        self._resting: IndexedHeap[TrackedLook] = IndexedHeap("rests_until", "heap_index")
         self._losses = DeliveryLosses()
         self._failures = FailureStreaks()
         self._next_limited_at = -math.inf  # when a request of a limited share may take a permit
@@ -147,7 +146,7 @@ class PollScheduler:
             return
         if look.state is TrackingState.RESTING:
             self._failures.forget_look(ref)
-            self._resting.set(self._rests[look], not_before)
+            self._resting.set(look, not_before)
         if look.expects_webhook is not expects_webhook:
             look.expects_webhook = expects_webhook
             group = self._groups[ref.avatar_id]
@@ -519,22 +518,21 @@ class PollScheduler:
         """Do not ask for this look, which is in no group, before that time."""
         tracked.state = TrackingState.RESTING
         group.resting += 1
-        rest = self._rests[tracked] = HeapItem(tracked)
-        self._resting.set(rest, until)
+        self._resting.set(tracked, until)
 
     def _wake_resting(self, now: float) -> None:
         for _ in range(_UPDATES_PER_DECISION):
-            rest = self._resting.first
-            if rest is None or rest.at > now:
+            tracked = self._resting.first
+            if tracked is None or tracked.rests_until > now:
                 return
-            group = self._groups[rest.item.ref.avatar_id]
-            self._take_out_of_group(group, rest.item)
-            self._add_to_group(group, rest.item, now)
+            group = self._groups[tracked.ref.avatar_id]
+            self._take_out_of_group(group, tracked)
+            self._add_to_group(group, tracked, now)
 
     def _note_reported(self, tracked: TrackedLook) -> None:
         """An answer has reported the look: it is not refused (any more)."""
         if self._failures.forget_look(tracked.ref) and tracked.state is TrackingState.RESTING:
-            self._resting.set(self._rests[tracked], -math.inf)
+            self._resting.set(tracked, -math.inf)
 
     # --- missing details of settled looks
 
@@ -596,7 +594,7 @@ class PollScheduler:
             self._remove_detail(group, tracked)
         elif tracked.state is TrackingState.RESTING:
             group.resting -= 1
-            self._resting.remove(self._rests.pop(tracked))
+            self._resting.remove(tracked)
         elif group.polled_alone is not None:
             group.polled_alone.remove(tracked)
             if not group.polled_alone:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import NamedTuple
 
 from ..._api.models import Look, LookRef, LookStatus
 from .durations import Durations
+from .indexed_heap import NOT_IN_HEAP
 
 
 class PollKind(Enum):
@@ -57,11 +59,12 @@ class TrackedLook:
 
     ``expects_webhook``: a delivery will probably report its end. ``settled_look``: the look as it was found
     settled, while a detail of it is missing. ``group_index``: its index in the list of its avatar's group.
+    ``rests_until`` and ``heap_index`` are for the heap of looks that rest.
     """
 
     __slots__ = (
-        "accepted_at", "durations", "expects_webhook", "group_index", "ref", "settled_look", "state",
-        "status",
+        "accepted_at", "durations", "expects_webhook", "group_index", "heap_index", "ref", "rests_until",
+        "settled_look", "state", "status",
     )  # fmt: skip
 
     def __init__(
@@ -73,5 +76,6 @@ class TrackedLook:
         self.expects_webhook = expects_webhook
         self.state = TrackingState.GROUPED
         self.group_index = -1
+        self.rests_until, self.heap_index = math.inf, NOT_IN_HEAP
         self.status = LookStatus.PENDING
         self.settled_look: Look | None = None
