@@ -6,12 +6,14 @@ A hypothesis state machine over two real sessions on one shared store and one vi
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from decimal import Decimal
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -42,6 +44,18 @@ API_FAULTS = st.sampled_from(
 PAUSES = st.sampled_from([0.0, 0.5, 2.0, 6.0])
 STALLS = st.sampled_from([30.0, 125.0, 132.0, 138.5, 200.0])  # an answer is due 140 s after its sending
 OUTAGES = st.sampled_from([2.0, 2.5 * LEASE, 200.0])
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector out: CPython 3.11 raises SystemError where it runs inside of `ast.parse`.
+
+    Hypothesis parses the source of the state machine.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class Processes(RuleBasedStateMachine):
