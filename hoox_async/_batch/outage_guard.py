@@ -102,9 +102,9 @@ class OutageGuard:
         return self._breaker.decide(self._services.clock.now(), outstanding, self._oldest_sent_at())
 
     def _oldest_sent_at(self) -> float | None:
-        """When the oldest outstanding POST was sent."""
-        sent = (permit.sent_at for permit in self._outstanding if permit.sent_at is not None)
-        return min(sent, default=None)
+        """When the oldest outstanding POST was sent of those that were sent after the last answer."""
+        sent = [permit.sent_at for permit in self._outstanding if permit.sent_at is not None]
+        return min((at for at in sent if at >= self._breaker.answered_at), default=None)
 
     def _may_send(self) -> bool:
         decision = self._decide()

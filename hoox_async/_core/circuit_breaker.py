@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 SILENT_SECONDS = 10.0
-"""Nothing new is sent once the oldest outstanding request is this many seconds old without any answer."""
+"""Nothing new is sent once a request that was sent after the last answer is this many seconds old."""
 LOSSES = 5
 """Consecutive losses that begin a pause."""
 PAUSES = (30.0, 60.0, 120.0)
@@ -42,8 +42,9 @@ class CircuitBreaker:
     def __init__(self, *, trial: int = LOSSES) -> None:
         self.losses = 0
         """Consecutive losses."""
+        self.answered_at = -math.inf
+        """When a request was last answered."""
         self._trial = trial
-        self._answered_at = -math.inf
         self._probe_at: float | None = None  # None: there is no pause
         self._probing = False
         self._lost_probes = 0
@@ -57,15 +58,15 @@ class CircuitBreaker:
         """Whether the next request may be sent now.
 
         ``outstanding`` is how many requests have not ended, including those that are still connecting.
-        ``oldest`` is when the first of them was sent; None where none was.
+        ``oldest`` is when the first of those was sent that were sent after the last answer; None: none was.
         """
         if self.stopped or self._probing:
             return Hold()
-        if _is_silent(now, oldest, self._answered_at):
+        if _is_silent(now, oldest, self.answered_at):
             return Hold(silent=True)
         if self._probe_at is not None:
             return Go(probe=True) if now >= self._probe_at else Hold()
-        is_trial = self.losses > 0 or self._answered_at == -math.inf
+        is_trial = self.losses > 0 or self.answered_at == -math.inf
         if is_trial and outstanding and outstanding + self.losses >= self._trial:
             return Hold()
         return Go(probe=False)
@@ -77,7 +78,7 @@ class CircuitBreaker:
     def answered(self, now: float) -> None:
         """The API has answered a request: that ends a pause, and the losses before it no longer count."""
         self.losses = 0
-        self._answered_at = now
+        self.answered_at = now
         self._probe_at = None
         self._probing = False
         self._lost_probes = 0
@@ -105,9 +106,10 @@ class CircuitBreaker:
 class SubmissionBreaker:
     """Counts the answers and the losses of a session's paid requests. Times are as in `CircuitBreaker`.
 
-    After `LOSSES` losses in a row, and while the oldest outstanding request is silent, a submission is held
-    back until a free request was answered since then. Then, and before the first answer, few are sent: none
-    while others are outstanding that make `LOSSES` together with the losses.
+    After `LOSSES` losses in a row, and while a request is silent that was sent after the last answer, a
+    submission is held back until a free request was answered since then. Then, and before the first answer,
+    few are sent: none while others are outstanding that make `LOSSES` together with the losses. So where only
+    paid requests are lost, they are lost one by one, each after a free answer.
     """
 
     def __init__(self) -> None:
@@ -124,16 +126,20 @@ class SubmissionBreaker:
         """It has left."""
         self._outstanding[attempt_id] = now
 
-    def answered(self, now: float) -> None:
-        """The API has answered a paid request: the losses before it no longer count."""
+    def answered(self, attempt_id: str, now: float) -> None:
+        """The API has accepted or refused it: the losses before it no longer count."""
+        self.withdrawn(attempt_id)
         self.losses, self._answered_at = 0, now
 
-    def ended(self, attempt_id: str, now: float, *, lost: bool) -> None:
-        """It has ended."""
-        del self._outstanding[attempt_id]
-        if lost:
-            self.losses += 1
-            self._lost_at = now
+    def lost(self, attempt_id: str, now: float) -> None:
+        """It was lost: no answer came, or none that says whether it was accepted."""
+        self.withdrawn(attempt_id)
+        self.losses += 1
+        self._lost_at = now
+
+    def withdrawn(self, attempt_id: str) -> None:
+        """It is not outstanding any more."""
+        self._outstanding.pop(attempt_id, None)
 
     def answered_free(self, now: float) -> None:
         """The API has answered a free request that was sent while submissions were held back."""
@@ -153,7 +159,8 @@ class SubmissionBreaker:
 
     def unanswered_since(self, now: float) -> float | None:
         """Since when paid requests get no answer; None: they get one, or it is too early to say."""
-        oldest = self.oldest()
+        sent = [at for at in self._outstanding.values() if at is not None and at >= self._answered_at]
+        oldest = min(sent, default=None)
         silent_since = None
         if oldest is not None and _is_silent(now, oldest, self._answered_at):
             silent_since = oldest + SILENT_SECONDS
@@ -163,5 +170,5 @@ class SubmissionBreaker:
 
 
 def _is_silent(now: float, oldest: float | None, answered_at: float) -> bool:
-    """Whether the oldest outstanding request was sent long ago and no answer at all has come since."""
-    return oldest is not None and answered_at < oldest and now - oldest > SILENT_SECONDS
+    """Whether this outstanding request was sent long ago and no answer at all has come since."""
+    return oldest is not None and answered_at <= oldest and now - oldest > SILENT_SECONDS

@@ -154,18 +154,17 @@ def test_after_five_losses_each_submission_needs_a_free_answer() -> None:
     for n in range(LOSSES):
         assert not breaker.holds(float(n))
         sent(breaker, f"a{n}", float(n))
-        breaker.ended(f"a{n}", float(n), lost=True)
+        breaker.lost(f"a{n}", float(n))
     assert breaker.holds(100.0)
     breaker.answered_free(101.0)
     assert not breaker.holds(101.0)
     sent(breaker, "b", 102.0)
     assert breaker.holds(102.0), "one at a time"
-    breaker.ended("b", 103.0, lost=True)
+    breaker.lost("b", 103.0)
     assert breaker.holds(103.0), "it was lost after the free answer"
     breaker.answered_free(104.0)
     sent(breaker, "c", 105.0)
-    breaker.answered(106.0)
-    breaker.ended("c", 106.0, lost=False)
+    breaker.answered("c", 106.0)
     assert not breaker.holds(106.0)
 
 
@@ -177,21 +176,27 @@ def test_before_the_first_answer_five_submissions_are_outstanding() -> None:
         sent(breaker, f"a{n}", 0.0)
     assert breaker.holds(0.0)
     assert breaker.unanswered_since(0.0) is None
-    breaker.answered(1.0)
+    breaker.answered("a0", 1.0)
     assert not breaker.holds(1.0)
 
 
 def test_a_silent_request_holds_submissions_until_a_free_answer() -> None:
-    """A request without an answer for ten seconds holds others; a later answer to any paid one ends that."""
+    """A request without an answer for ten seconds holds others; a later answer to any paid one ends that.
+
+    One that was outstanding already when the last answer came says nothing of what came after that.
+    """
     breaker = SubmissionBreaker()
-    breaker.answered(-1.0)
+    sent(breaker, "hangs", -2.0)
+    sent(breaker, "first", -1.5)
+    breaker.answered("first", -1.0)
+    assert not breaker.holds(1_000.0)
     sent(breaker, "a", 0.0)
     assert not breaker.holds(SILENT_SECONDS)
     assert breaker.holds(SILENT_SECONDS + 0.1)
     breaker.answered_free(SILENT_SECONDS + 1.0)
     assert not breaker.holds(SILENT_SECONDS + 1.0)
-    for n in range(LOSSES - 1):
+    for n in range(LOSSES - 2):
         sent(breaker, f"b{n}", 12.0)
     assert breaker.holds(13.0), "no more than five are outstanding without an answer"
-    breaker.answered(14.0)
+    breaker.answered("b0", 14.0)
     assert not breaker.holds(14.0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from random import Random
+from typing import Any
 
 import pytest
 from session_kit import edit, made, on_space, sends
 
-from hoox_async import HooxSession, LookRef, NotSent, OutcomeUnknown
-from hoox_async.sandbox import Fault, Space
+from hoox_async import Endpoint, HooxSession, LookRef, NotSent, OutcomeUnknown
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._io.protocols import BeforeSend
+from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time
 ORDERS = 59
@@ -38,6 +41,59 @@ async def test_a_server_that_answers_nothing_gets_few_submissions(fault: Fault) 
         assert ends.count("OutcomeUnknown") <= 6
         assert ends.count("NotSent") == ORDERS - ends.count("OutcomeUnknown")
         assert sends(space, "edit") == ends.count("OutcomeUnknown")
+
+
+async def test_a_server_that_falls_silent_in_the_middle_gets_nothing_new_after_ten_seconds() -> None:
+    """Though requests were in flight when the last answer came, only what ten seconds take is lost."""
+    space = space_of()
+    async with on_space(space, transport={"latency": 0.3}) as (session, _):
+        source, loop = made(space), asyncio.get_running_loop()
+        orders: list[asyncio.Task[Any]] = []
+        for n in range(300):
+            if n == 25:
+                for endpoint in ("edit", "status", "avatar"):
+                    space.faults.fail_next(endpoint, Fault.HANG_BEFORE, times=100_000)
+                silent_from = loop.time()
+            orders.append(asyncio.create_task(session.submit(edit(source, f"e{n}"), max_wait=1.0)))
+            await asyncio.sleep(0.2)
+        await asyncio.gather(*orders, return_exceptions=True)
+        late = [record.at for record in space.requests if record.endpoint == "edit"][-1]
+        assert (late - silent_from) <= 11.0
+
+
+@pytest.mark.parametrize("fault", [Fault.NOT_JSON, Fault.TEAPOT], ids=["HTML with 200", "418"])
+async def test_answers_that_say_nothing_count_as_losses(fault: Fault) -> None:
+    """Where the API answers, but never so that the outcome is known, few of 59 orders become unknown."""
+    async with on_space(space_of(), requests_per_minute=100) as (session, space):
+        source = made(space)
+        for endpoint in ("edit", "status", "avatar"):
+            space.faults.fail_next(endpoint, fault, times=100_000)
+        ends = await order(session, source, max_wait=100.0)
+        assert ends.count("OutcomeUnknown") <= 12
+        assert ends.count("NotSent") == ORDERS - ends.count("OutcomeUnknown")
+
+
+async def test_a_free_request_that_fails_in_any_way_is_sent_again() -> None:
+    """A transport that raises what it likes does not leave submissions held back for ever."""
+    space = space_of()
+    transport = InProcessTransport(space)
+    send, failed = transport.send, [RuntimeError("a defect")]
+
+    async def failing(request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        if request.endpoint is Endpoint.STATUS and failed:
+            raise failed.pop()
+        return await send(request, before_send)
+
+    transport.send = failing  # type: ignore[method-assign]
+    async with HooxSession(space.api_key, transport=transport, poll="awaited") as session:
+        source = made(space)
+        space.faults.fail_next("edit", Fault.BAD_GATEWAY, times=5)
+        for n in range(5):
+            with pytest.raises(OutcomeUnknown):
+                await session.submit(edit(source), key=f"e{n}")
+        async with asyncio.timeout(100.0):
+            await session.submit(edit(source), key="held")
+        assert not failed
 
 
 async def test_held_submissions_go_on_once_a_free_request_is_answered() -> None:

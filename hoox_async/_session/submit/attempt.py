@@ -205,6 +205,7 @@ class SubmitAttempt:
             ref = read_accepted(response, self._intent.source)
         except Exception as error:
             return await self._record_failure(error)
+        self._outages.answered(self._id)
         return await self._record_acceptance(ref)
 
     def is_outdated_by(self, stored: Intent) -> bool:
@@ -262,7 +263,6 @@ class SubmitAttempt:
         process_answer(services, permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
-                self._outages.answered()
                 services.health.answered()
         return response
 
@@ -384,6 +384,7 @@ class SubmitAttempt:
             raise error
         intent, end = self._intent, self._end_after(error)
         self._may_have_cost = lost = isinstance(end, MarkUnknown)
+        (self._outages.lost if lost else self._outages.answered)(self._id)
         result: Exception = error
         if isinstance(end, MarkUnknown):
             message = f"{intent.key}: {end.reason}; it may have been charged"

@@ -12,7 +12,7 @@ from ..._core.outage import NO_ANSWER
 from ..._io.clock import Clock
 from ..._io.hooks import Hooks
 from ..._io.tasks import TaskSet
-from ...errors import HooxError, NotSent, OutcomeUnknown, SessionClosed
+from ...errors import HooxError, NotSent, SessionClosed
 from ...events import Paused
 from ..rate_limiter import CallerPermits, Permit, RateLimiter
 from ..reads import Reads
@@ -55,29 +55,36 @@ class OutageHold:
 
     @contextmanager
     def sending(self, attempt_id: str) -> Iterator[None]:
-        """The block sends one paid request and records its outcome. It calls `sent` as the bytes leave."""
-        lost = False
+        """The block sends one paid request.
+
+        It calls `sent` as the bytes leave, then `answered` or `lost` as soon as that is known.
+        """
         self._breaker.began(attempt_id)
         try:
             yield
-        except OutcomeUnknown:
-            lost = True
-            raise
         finally:
-            timer = self._timers.pop(attempt_id, None)
-            if timer is not None:
-                timer.cancel()
-            self._breaker.ended(attempt_id, self._clock.now(), lost=lost)
-            self._wake()
+            self._breaker.withdrawn(attempt_id)
+            self._ended(attempt_id)
 
     def sent(self, attempt_id: str, key: str) -> None:
         """The bytes of the paid request leave now."""
         self._breaker.sent(attempt_id, self._clock.now())
         self._timers[attempt_id] = self._clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
 
-    def answered(self) -> None:
-        """A paid request was answered, with an acceptance or a refusal."""
-        self._breaker.answered(self._clock.now())
+    def answered(self, attempt_id: str) -> None:
+        """The paid request was answered, with an acceptance or a refusal."""
+        self._breaker.answered(attempt_id, self._clock.now())
+        self._ended(attempt_id)
+
+    def lost(self, attempt_id: str) -> None:
+        """The paid request may have been charged, and got no answer that says so."""
+        self._breaker.lost(attempt_id, self._clock.now())
+        self._ended(attempt_id)
+
+    def _ended(self, attempt_id: str) -> None:
+        timer = self._timers.pop(attempt_id, None)
+        if timer is not None:
+            timer.cancel()
         self._wake()
 
     # --- submissions
@@ -157,6 +164,9 @@ class OutageHold:
             return False
         except HooxError:  # a refusal is an answer
             return True
+        except Exception:  # a transport may raise anything; what is held back must be woken one day
+            _log.exception("a free request failed")
+            return False
         return True
 
 
