@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,7 @@ from .options import Output, StoreConnection, command_line
 from .signals import run_until, stop_on_signals
 from .stores import AnyStore, Location, named_store, read_report, store_words
 from .terminal import Terminal
-from .text import format_count, format_credits, sanitize
+from .text import format_credits, sanitize
 from .trouble import Trouble
 from .waiting import Waiting
 
@@ -274,8 +274,9 @@ def _run_conformance(options: ConformanceOptions, connection: StoreConnection, t
         return Exit.UNFINISHED
     before = _ask_balance("now", options, plan, terminal)
     ended = asyncio.run(_run(check, session, receiver, terminal))
-    if before is not None:
-        seen.balance = room.Balance(before, _ask_balance("after the check", options, plan, terminal))
+    if before is not None and ended is not Exit.UNFINISHED:
+        with suppress(KeyboardInterrupt):  # the report must come out
+            seen.balance = room.Balance(before, _ask_balance("after the check", options, plan, terminal))
     report = room.build_report(
         seen,
         version=_version(),
@@ -442,11 +443,11 @@ def _say_what_stays(
 ) -> None:
     from hoox_async._conformance import NAME
 
-    if seen.avatars:
-        stay = "stays" if len(seen.avatars) == 1 else "stay"
-        count = format_count(len(seen.avatars), "avatar")
-        names = ", ".join(seen.avatars)
-        terminal.notice(f"the {count} {names} ({NAME!r}) {stay} until you delete them on the site")
+    ids = ", ".join(seen.avatars)
+    if len(seen.avatars) == 1:
+        terminal.notice(f"the avatar {ids} ({NAME!r}) stays until you delete it on the site")
+    elif ids:
+        terminal.notice(f"the avatars {ids} ({NAME!r}) stay until you delete them on the site")
     at_risk = sum((one.at_risk for one in seen.purchases), Decimal(0))
     if at_risk and store is not None:
         terminal.notice(f"{format_credits(at_risk)} may have been paid, for no answer. Look at it with:")

@@ -42,15 +42,12 @@ class Buyer:
         self._seen = seen
         self._refs: dict[str, LookRef] = {}
 
-    async def buy(
-        self, wanted: tuple[Wanted, ...], images: tuple[str, ...], *, tries_other_name: bool
-    ) -> None:
-        """Buy all of it. ``images`` are pictures that the API has accepted for an avatar, if it has.
+    async def try_other_name(self, images: tuple[str, ...]) -> None:
+        """Make an avatar from images, for 0 credits, which are sent under the other name of their field."""
+        await self._steps.run(OTHER_NAME, lambda: self._make_by_other_name(images))
 
-        ``tries_other_name``: make another avatar of them, for 0 credits, by the other name of their field.
-        """
-        if images and tries_other_name:
-            await self._steps.run(OTHER_NAME, lambda: self._make_by_other_name(images))
+    async def buy(self, wanted: tuple[Wanted, ...], images: tuple[str, ...]) -> None:
+        """Buy all of it. ``images`` are pictures that the API has accepted for an avatar, if it has."""
         for one in wanted:
             source = self._refs.get(one.source) if isinstance(one.source, str) else one.source
             if one.source is not None and source is None:

@@ -108,10 +108,10 @@ class Check:
             ref = seen.looked_at
             await self._steps.run("status again", lambda: self._read_later(ref))
         if plan.spends:
-            images = self._images if seen.made is not None else ()
-            await Buyer(self._session, self._transport, self._steps, seen).buy(
-                plan.wanted, images, tries_other_name=plan.tries_other_name
-            )
+            buyer = Buyer(self._session, self._transport, self._steps, seen)
+            if self._images and plan.tries_other_name:
+                await buyer.try_other_name(self._images)
+            await buyer.buy(plan.wanted, self._images if seen.made is not None else ())
         if self._receiver is not None and (seen.made is not None or seen.purchases):
             receiver = self._receiver
             await self._steps.run("delivery", lambda: self._await_deliveries(receiver, plan.delivery_wait))

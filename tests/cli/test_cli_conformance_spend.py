@@ -197,12 +197,17 @@ def test_the_report_says_in_which_form_the_api_answers(
     assert done.code == (1 if fallen else 0)
 
 
-def test_a_refused_other_name_is_told_and_harms_nobody(serve: Serve) -> None:
-    """If the API knows one name of the field alone, that is a failed step, and no promise falls."""
-    done = spend(serve(forms=AnswerForms(images="imageUrls")), 4)
-    found = facts_of(done)["create.other_name"]
-    assert found["seen"] == "refused with HTTP 400, code MISSING_PROMPT"
-    assert (found["differs"], found["matters"]) == (True, False)
+@pytest.mark.parametrize("known", ["imageUrls", "images"])
+def test_the_other_name_of_the_field_for_images_is_tried(serve: Serve, known: Any) -> None:
+    """If the API knows one name alone, the report tells which; it matters where that is the other one."""
+    cli = serve(forms=AnswerForms(images=known))
+    facts, refused = facts_of(spend(cli, 4)), "refused with HTTP 400, code MISSING_PROMPT"
+    ours, other = facts["create.images"], facts["create.other_name"]
+    assert [ours["seen"], other["seen"]] == (
+        ["accepted", refused] if known == "imageUrls" else [refused, "accepted"]
+    )
+    assert (ours["matters"], other["matters"]) == (known == "images", False)
+    assert [charge.credits for charge in cli.sandbox.ledger] == [0, 4]
 
 
 def test_a_look_that_fails_is_told_and_counted(serve: Serve) -> None:

@@ -17,7 +17,7 @@ from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import InvalidRequest
 from hoox_async.sandbox import AnswerForms, Space
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.default_forms]
 ADA = LookRef("avtr_public_ada", "look_public_ada")
 each_form = pytest.mark.parametrize("copies", ["none", "one", "each"])
 
