@@ -206,12 +206,14 @@ class RateLimiter:
 
         Raises `NotSent` where that takes longer than ``max_wait`` seconds, `LEAST_STORE_SECONDS` at least.
         """
+        seconds = max(max_wait, LEAST_STORE_SECONDS)
         try:
-            async with asyncio.timeout(max(max_wait, LEAST_STORE_SECONDS)):
+            async with asyncio.timeout(seconds):
                 await window.answered()
         except TimeoutError:
             self._withdraw(waiter)
-            raise _too_long(self._estimate_wait(waiter)) from None
+            message = f"the database has given no permit of the quota for {seconds:g} s; nothing was sent"
+            raise NotSent(message, retry_after=seconds) from None
         except BaseException:
             self._withdraw(waiter)
             raise
