@@ -33,7 +33,7 @@ def draw_forms(monkeypatch: pytest.MonkeyPatch, seed: str, test: str) -> dict[st
             for name, hint in hints.items()
             if (names is None or name in names) and (choices := _choices(name, hint))
         }
-        monkeypatch.setattr(kind, "__init__", _with_defaults(kind.__init__, chosen))
+        monkeypatch.setattr(kind, "__init__", _with_defaults(kind, chosen))
         drawn |= chosen
     return drawn
 
@@ -45,16 +45,19 @@ def _choices(name: str, hint: Any) -> list[Any]:
     return [value for value in values if value not in _NOT_PROMISED.get(name, ())]
 
 
-def _with_defaults(init: Callable[..., None], drawn: Mapping[str, Any]) -> Callable[..., None]:
-    """The initializer with other defaults. A `Sandbox` hands on every option, so a default counts as none."""
+def _with_defaults(kind: type, drawn: Mapping[str, Any]) -> Callable[..., None]:
+    """The initializer of a class of options with other defaults: what a test names stays as it is.
+
+    A `Sandbox` hands on every option to its `Space`, so that there a default counts as not named.
+    """
+    init: Callable[..., None] = kind.__init__  # type: ignore[misc]
     defaults = {name: parameter.default for name, parameter in signature(init).parameters.items()}
 
     @wraps(init)
     def initialize(self: Any, *given: Any, **options: Any) -> None:
-        positional = tuple(defaults)[1 : 1 + len(given)]
-        for name, value in drawn.items():
-            if name not in positional and options.get(name, defaults[name]) == defaults[name]:
-                options[name] = value
-        init(self, *given, **options)
+        named = {*tuple(defaults)[1 : 1 + len(given)], *options}
+        if kind is Space:
+            named -= {name for name, value in options.items() if value == defaults[name]}
+        init(self, *given, **{**options, **{n: value for n, value in drawn.items() if n not in named}})
 
     return initialize

@@ -17,7 +17,7 @@ from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import InvalidRequest
 from hoox_async.sandbox import AnswerForms, Space
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.default_forms]
+pytestmark = pytest.mark.virtual_time
 ADA = LookRef("avtr_public_ada", "look_public_ada")
 each_form = pytest.mark.parametrize("copies", ["none", "one", "each"])
 
@@ -74,6 +74,7 @@ async def test_known_copies_are_asked_before_the_list() -> None:
         assert sends(on.space, "list") == 0
 
 
+@pytest.mark.default_forms
 async def test_an_old_form_that_is_found_nowhere_writes_no_ref() -> None:
     """As long as the look's avatar is not found, the edit stays unknown, and a person can name the look."""
     async with stage(space_with("each")) as on:

@@ -28,7 +28,6 @@ from hoox_async._api.image_headers import image_size
 from hoox_async._io import downloads
 from hoox_async.sandbox import AnswerForms, Fault, Sandbox, Space
 
-pytestmark = pytest.mark.default_forms  # each test names those that matter here
 FOUR_K = PromptAvatar("a friendly host", resolution="4K")
 SMALL, LARGE = (540, 960), (2160, 3840)
 
