@@ -32,7 +32,7 @@ from hoox_async._io.protocols import PollDuty
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
-from hoox_async._session.api_health import ApiHealth
+from hoox_async._session.api_answers import ApiAnswers
 from hoox_async._session.intents import Intents
 from hoox_async._session.jobs import JobRegistry
 from hoox_async._session.rate_limiter import RateLimiter
@@ -91,11 +91,11 @@ def registry_of(loop: asyncio.AbstractEventLoop, duty: PollDuty) -> JobRegistry:
     transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
     tasks = TaskSet(), TaskSet()
     hooks = Hooks()
-    health, rate_limiter = ApiHealth(clock, hooks), RateLimiter(clock, 100)
+    api_answers, rate_limiter = ApiAnswers(clock, hooks), RateLimiter(clock, 100)
     store = MemoryStore()
     intents = Intents(store, clock, hooks)
     services = SessionServices(
-        clock, store, intents, rate_limiter, transport, hooks, health, timeouts, None, *tasks
+        clock, store, intents, rate_limiter, transport, hooks, api_answers, timeouts, None, *tasks
     )
     registry = JobRegistry(services, Reads(services), PollScheduler(), polls_all=True)
     registry.set_duty(duty)

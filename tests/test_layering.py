@@ -38,7 +38,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
     ("shared_quota",),
     ("rate_limiter",),
-    ("api_health", "intents"),
+    ("api_answers", "intents"),
     ("services",),
     ("reads",),
     ("key_check", "jobs"),

@@ -29,10 +29,10 @@ from ..errors import (
 )
 from .admission import decide_sending
 from .batch_budget import BatchBudget
+from .batch_hold import BatchHold
 from .item_outcomes import conflicting, unreadable, unrecorded, unsent_beside
 from .items import Item
 from .options import BatchOptions
-from .outage_guard import OutageGuard
 from .stop_signal import Stopped, StopSignal
 from .window import BatchWindow
 
@@ -46,7 +46,7 @@ class ItemRunner:
         options: BatchOptions,
         budget: BatchBudget,
         stop: StopSignal,
-        guard: OutageGuard,
+        hold: BatchHold,
         window: BatchWindow,
     ) -> None:
         self._services = session.services
@@ -56,7 +56,7 @@ class ItemRunner:
         self._options = options
         self._budget = budget
         self._stop = stop
-        self._guard = guard
+        self._hold = hold
         self._window = window
 
     async def run(self, item: Item) -> Outcome:
@@ -137,7 +137,7 @@ class ItemRunner:
         planned_at = self._services.clock.utc()
         wanted = Intent(item.key, True, item.request, item.digest, planned_at, source=source)
         began = self._services.clock.now()
-        sending = self._guard.guard(item, began)
+        sending = self._hold.sending(item, began)
 
         def decide(stored: Intent | None) -> Decision:
             sending.end_last()

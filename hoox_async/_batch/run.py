@@ -17,13 +17,13 @@ from .._session.runtime import SessionRuntime
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from .batch_budget import BatchBudget
+from .batch_hold import BatchHold
 from .input_reader import BatchInput, InputReader
 from .item_outcomes import conflicting, unreadable, unsent, without_credits
 from .item_runner import ItemRunner
 from .items import Item
 from .locality_queue import LocalityQueue, pick_first
 from .options import BatchOptions
-from .outage_guard import OutageGuard
 from .stop_signal import Stopped, StopSignal
 from .window import BatchWindow
 
@@ -56,8 +56,8 @@ class BatchRun:
         self._stop = StopSignal(changed)
         self._window = BatchWindow(options.max_in_flight, options.max_failures, self._stop, changed)
         self._budget = BatchBudget(options.max_credits, options.budget, self._budgets)
-        self._guard = OutageGuard(services, options.max_failures, self._stop, self._window)
-        self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard, self._window)
+        self._hold = BatchHold(services, options.max_failures, self._stop, self._window)
+        self._runner = ItemRunner(session, options, self._budget, self._stop, self._hold, self._window)
         self._reader = InputReader(given, services.store, services.intents)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
@@ -155,7 +155,7 @@ class BatchRun:
                 reader.cancel()
         finally:
             self._scheduler.backlog = 0
-            self._guard.close()
+            self._hold.close()
             await self._reader.aclose()
 
     async def _open_budget(self) -> None:

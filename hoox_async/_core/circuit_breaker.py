@@ -1,7 +1,7 @@
 """Circuit breakers: whether the next paid request may be sent, given the outcomes of those before it.
 
 During an outage each request that is sent can be charged and lost. `SubmissionBreaker` is that of a session's
-single submissions: it holds them until a free request is answered. `CircuitBreaker` is that of a batch. A
+single submissions: it holds them until a free request is answered. `BatchBreaker` is that of a batch. A
 batch begins with a few requests, sends nothing new while they get no answer, pauses after several losses in
 a row, sends one request as a probe after each pause, and stops when three probes in a row were lost.
 """
@@ -31,7 +31,7 @@ class Hold(NamedTuple):
     silent: bool = False
 
 
-class CircuitBreaker:
+class BatchBreaker:
     """Counts the answers and the losses of one batch. Times are in seconds, of any monotonic clock.
 
     An answer is an acceptance, or a refusal by the API itself. A loss is a request that got no such answer
@@ -104,7 +104,7 @@ class CircuitBreaker:
 
 
 class SubmissionBreaker:
-    """Counts the answers and the losses of a session's paid requests. Times are as in `CircuitBreaker`.
+    """Counts the answers and the losses of a session's paid requests. Times are as in `BatchBreaker`.
 
     After `LOSSES` losses in a row, and while a request is silent that was sent after the last answer, a
     submission is held back until a free request was answered since then. Then, and before the first answer,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .jobs import JobRegistry
     from .poller import Poller
     from .services import SessionServices
-    from .submit.outage_hold import OutageHold
+    from .submit.submission_hold import SubmissionHold
 
 _STORE_DEADLINE = 3.0  # seconds: whoever probes a process does not wait longer
 
@@ -60,7 +60,7 @@ class SessionHealth:
 
 
 async def read_health(
-    services: SessionServices, registry: JobRegistry, poller: Poller, outages: OutageHold
+    services: SessionServices, registry: JobRegistry, poller: Poller, outages: SubmissionHold
 ) -> SessionHealth:
     """The session's state now. One or two short reads of the store, and no request of the API."""
     found = await _read_store(services)

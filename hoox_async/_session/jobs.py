@@ -351,7 +351,7 @@ class JobRegistry:
 
     def outage(self, avatar_id: str) -> tuple[float, Outage | None]:
         """The time now, and why requests about this avatar get no usable answer; None if they get one."""
-        return self._services.clock.now(), self._services.health.outage(avatar_id)
+        return self._services.clock.now(), self._services.api_answers.outage(avatar_id)
 
     # --- jobs
 
@@ -636,7 +636,7 @@ class JobRegistry:
 
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled; where that fails, again in the background."""
-        settle = Settle(look, self._services.clock.utc(), self._services.health.answers_since)
+        settle = Settle(look, self._services.clock.utc(), self._services.api_answers.answers_since)
         try:
             await self._settle_once(key, settle)
         except StoreError as error:

@@ -177,12 +177,12 @@ class Poller:
         limiter = self._services.rate_limiter
         if len(self._scheduler) and (limiter.is_checking_key or limiter.key_error is not None):
             self._note_asked()  # the poller gets no permit meanwhile
-        is_served = self._services.health.served_at >= self._asked_at
+        is_served = self._services.api_answers.served_at >= self._asked_at
         is_patient = self._services.clock.now() - self._asked_at < _UNSERVED
         return self._polls_all and (is_served or is_patient)
 
     def _note_asked(self) -> None:
-        if self._services.health.served_at >= self._asked_at:
+        if self._services.api_answers.served_at >= self._asked_at:
             self._asked_at = self._services.clock.now()
 
     async def _probe(self) -> None:

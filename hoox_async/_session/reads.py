@@ -104,7 +104,7 @@ class Reads:
 
         Raises what the transport or ``parse`` raise.
         """
-        with self._services.health.reading(request.endpoint, avatar_id):
+        with self._services.api_answers.reading(request.endpoint, avatar_id):
             return parse(await self._send(permit, request, looks))
 
     async def _send(self, permit: Permit, request: WireRequest, looks: tuple[LookRef, ...]) -> WireResponse:

@@ -18,7 +18,7 @@ from .._io.tasks import TaskSet
 from ..errors import SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
-from .api_health import ApiHealth
+from .api_answers import ApiAnswers
 from .database_window import DatabaseWindow, longest_hold
 from .intents import Intents
 from .jobs import JobRegistry
@@ -77,7 +77,7 @@ def open_services(
         rate_limiter,
         transport,
         hooks,
-        ApiHealth(clock, hooks),
+        ApiAnswers(clock, hooks),
         timeouts,
         hub,
         tasks=tasks,

@@ -13,13 +13,13 @@ from .._io.logs import failures_logged
 from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
 from ..webhooks.hub import WebhookHub
-from .api_health import ApiHealth
+from .api_answers import ApiAnswers
 from .intents import Intents
 from .rate_limiter import Permit, RateLimiter
 
 
 class SessionServices(NamedTuple):
-    """Clock, store and its intents, quota, HTTP, hooks, the API's health, and tasks of one session.
+    """Clock, store and its intents, quota, HTTP, hooks, the API's answers, and tasks of one session.
 
     When the session closes, ``tasks`` are cancelled; ``posts`` (the paid POSTs) are let finish first.
     """
@@ -30,7 +30,7 @@ class SessionServices(NamedTuple):
     rate_limiter: RateLimiter
     transport: Transport
     hooks: Hooks
-    health: ApiHealth
+    api_answers: ApiAnswers
     timeouts: Timeouts
     hub: WebhookHub | None
     tasks: TaskSet

@@ -8,7 +8,7 @@ from hoox_async._core.circuit_breaker import (
     LOSSES,
     PAUSES,
     SILENT_SECONDS,
-    CircuitBreaker,
+    BatchBreaker,
     Go,
     Hold,
     SubmissionBreaker,
@@ -17,9 +17,9 @@ from hoox_async._core.circuit_breaker import (
 GO, PROBE, HOLD, SILENT = Go(probe=False), Go(probe=True), Hold(), Hold(silent=True)
 
 
-def tripped(at: float = 0.0) -> CircuitBreaker:
+def tripped(at: float = 0.0) -> BatchBreaker:
     """A breaker that was paused by losses at this time, and has no request outstanding."""
-    breaker = CircuitBreaker()
+    breaker = BatchBreaker()
     pauses = [breaker.lost(at, probe=False) for _ in range(LOSSES)]
     assert pauses == [None] * (LOSSES - 1) + [PAUSES[0]]
     return breaker
@@ -27,7 +27,7 @@ def tripped(at: float = 0.0) -> CircuitBreaker:
 
 def test_before_the_first_answer_only_a_few_are_outstanding() -> None:
     """Until the first answer five requests may be outstanding; after it there is no such limit."""
-    breaker = CircuitBreaker()
+    breaker = BatchBreaker()
     assert [breaker.decide(1.0, n, 0.9) for n in range(LOSSES + 1)] == [*[GO] * LOSSES, HOLD]
     breaker.answered(1.0)
     assert breaker.decide(1.0, 1_000, 0.9) == GO
@@ -35,7 +35,7 @@ def test_before_the_first_answer_only_a_few_are_outstanding() -> None:
 
 def test_after_a_loss_only_a_few_are_outstanding_until_the_next_answer() -> None:
     """The limit counts lost and outstanding requests together, and one may always be sent."""
-    breaker = CircuitBreaker(trial=3)
+    breaker = BatchBreaker(trial=3)
     breaker.answered(0.0)
     breaker.lost(1.0, probe=False)
     assert breaker.decide(1.0, 1, 0.5) == GO
@@ -49,7 +49,7 @@ def test_after_a_loss_only_a_few_are_outstanding_until_the_next_answer() -> None
 
 def test_nothing_is_sent_while_the_oldest_outstanding_one_gets_no_answer() -> None:
     """After ten seconds without any answer since the oldest one was sent, nothing new is sent."""
-    breaker = CircuitBreaker()
+    breaker = BatchBreaker()
     breaker.answered(100.0)
     sent = 101.0
     assert breaker.decide(sent + SILENT_SECONDS, 3, sent) == GO
@@ -74,7 +74,7 @@ def test_losses_in_a_row_begin_a_pause_and_one_probe_ends_it() -> None:
 
 def test_an_answer_resets_the_count_of_losses() -> None:
     """Four losses, an answer and four more losses begin no pause."""
-    breaker = CircuitBreaker()
+    breaker = BatchBreaker()
     for _ in range(3):
         for _ in range(LOSSES - 1):
             assert breaker.lost(0.0, probe=False) is None

@@ -54,7 +54,7 @@ from ..services import SessionServices, process_answer
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
-from .outage_hold import OutageHold
+from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")
 _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
@@ -149,7 +149,7 @@ class SubmitAttempt:
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
         deferred: DeferredWrites,
-        outages: OutageHold,
+        outages: SubmissionHold,
         decision: SendDecision,
         options: SendOptions,
     ) -> None:
@@ -263,7 +263,7 @@ class SubmitAttempt:
         process_answer(services, permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
-                services.health.answered()
+                services.api_answers.answered()
         return response
 
     async def _before_send(self, permit: Permit) -> None:

@@ -44,7 +44,7 @@ from .attempt import SendOptions, SingleBudget, SubmitAttempt
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
-from .outage_hold import OutageHold
+from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")
 _REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
@@ -74,7 +74,7 @@ class Submitter:
         self._unknowns = unknowns
         self._deferred = DeferredWrites(services.tasks)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self.outages: OutageHold = OutageHold(
+        self.outages: SubmissionHold = SubmissionHold(
             services.clock, services.rate_limiter, reads, services.hooks, services.tasks
         )
         self._new_attempt = partial(
@@ -315,7 +315,7 @@ class Submitter:
     def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
         if error.retry_after is None:  # else nothing was tried: ``max_wait`` ended first
             now, endpoint = self._services.clock.now(), submit_endpoint(intent.content)
-            self._services.health.failed(endpoint, error, now, intent.key)
+            self._services.api_answers.failed(endpoint, error, now, intent.key)
 
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
         endpoint = submit_endpoint(intent.content)

@@ -22,7 +22,7 @@ _UNANSWERED = 20.0  # seconds; then a paid request without an answer is logged
 _PAUSES = (2.0, 5.0, 10.0, 20.0, 30.0)  # seconds after a free request without an answer; the last one repeats
 
 
-class OutageHold:
+class SubmissionHold:
     """Tracks the paid requests of a session; `_core.circuit_breaker` decides when submissions are held.
 
     A batch has a breaker of its own: its POSTs are counted here, and only single submissions are held back.

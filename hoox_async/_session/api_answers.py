@@ -22,7 +22,7 @@ _MOST_AVATARS = 1_000
 _LONG = 30.0  # seconds: after such an outage it is not known when the looks were done that are found then
 
 
-class ApiHealth:
+class ApiAnswers:
     """Knows the outage of the API as a whole, and those of single avatars.
 
     An answer that refuses a read is a usable one, but the refused avatar is noted, so that a wait for one of

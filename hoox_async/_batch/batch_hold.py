@@ -11,7 +11,7 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from .._core.circuit_breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
+from .._core.circuit_breaker import LOSSES, PAUSES, BatchBreaker, Go, Hold
 from .._session.rate_limiter import Permit
 from .._session.services import SessionServices
 from ..errors import HooxError, OutcomeUnknown
@@ -24,7 +24,7 @@ _log = logging.getLogger("hoox_async")
 _EARLY = 0.05  # seconds by which a loop may call a timer early: the resolution of its clock, 16 ms on Windows
 
 
-class OutageGuard:
+class BatchHold:
     """Tracks the outstanding POSTs of a run, and decides whether another may be sent.
 
     It stops the run when the last probe was lost.
@@ -36,16 +36,16 @@ class OutageGuard:
         self._services = services
         self._stop = stop
         self._window = window
-        self._breaker = CircuitBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
+        self._breaker = BatchBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
         self._outstanding: dict[Permit, bool] = {}  # permit → whether its POST is a probe
         self._is_holding = False
         self._is_paused = False
         self._reports_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def guard(self, item: Item, since: float) -> GuardedSending:
+    def sending(self, item: Item, since: float) -> HeldSending:
         """A context manager for sending an item. ``since`` is the loop's time at which it began."""
-        return GuardedSending(self, item, since)
+        return HeldSending(self, item, since)
 
     def close(self) -> None:
         """The run is over."""
@@ -137,14 +137,14 @@ class OutageGuard:
             _log.warning("the batch goes on")
 
 
-class GuardedSending:
+class HeldSending:
     """The POSTs of one item until one is accepted, refused or lost: a ``with`` block around its sending.
 
     A second POST is sent only after the first certainly cost nothing.
     """
 
-    def __init__(self, guard: OutageGuard, item: Item, since: float) -> None:
-        self._guard = guard
+    def __init__(self, hold: BatchHold, item: Item, since: float) -> None:
+        self._hold = hold
         self._item = item
         self._since = since
         self._permit: Permit | None = None
@@ -154,7 +154,7 @@ class GuardedSending:
     async def acquire_permit(self) -> Permit:
         """A permit for the next POST of the item."""
         self.end_last()
-        self._permit = await self._guard.acquire_permit(self._item, self._since)
+        self._permit = await self._hold.acquire_permit(self._item, self._since)
         return self._permit
 
     def end_last(self) -> None:
@@ -174,4 +174,4 @@ class GuardedSending:
     def _end(self, *, answered: bool, lost: bool) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
-            self._guard.end(permit, answered=answered, lost=lost)
+            self._hold.end(permit, answered=answered, lost=lost)
