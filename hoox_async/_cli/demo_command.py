@@ -22,9 +22,9 @@ from hoox_async import (
     Style,
 )
 
-from .batch.batch_run import BatchRun, PictureTarget, RunResult
 from .batch.counters import RunCounters
 from .batch.picture_index import INDEX_NAME
+from .batch.terminal_run import PictureTarget, RunResult, TerminalRun
 from .exit_codes import Exit
 from .options import Output
 from .terminal import Terminal, require_modules, shown_path
@@ -144,7 +144,7 @@ async def _demo(out: Path, terminal: Terminal) -> int:
         )
         session = sandbox.session(hooks=[counters])
         pictures = PictureTarget(out, _name_of, replace=True)
-        result = await BatchRun(session, BatchRunner(session), items, counters, terminal, pictures).run()
+        result = await TerminalRun(session, BatchRunner(session), items, counters, terminal, pictures).run()
     if result.interrupted:
         terminal.say(f"stopped; what was saved is in {shown_path(out)}")
         return Exit.UNFINISHED

@@ -22,8 +22,8 @@ from hoox_async import (
     Outcome,
     OutcomeState,
 )
-from hoox_async._cli.batch.batch_run import BatchRun, PictureTarget
 from hoox_async._cli.batch.counters import RunCounters
+from hoox_async._cli.batch.terminal_run import PictureTarget, TerminalRun
 from hoox_async._cli.small_pictures import FourKGuard, SavedPicture
 from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, InProcessTransport, Sandbox, Space
@@ -78,7 +78,7 @@ async def test_after_three_small_pictures_no_more_looks_are_bought_at_4k(
     counters = RunCounters(140, 140, interval=0.6, max_credits=None)
     session = HooxSession(space.api_key, transport=InProcessTransport(space), hooks=[counters])
     target = PictureTarget(tmp_path, lambda outcome: PurePosixPath(outcome.key))
-    run = BatchRun(session, BatchRunner(session), [*four, *two], counters, Terminal(), target)
+    run = TerminalRun(session, BatchRunner(session), [*four, *two], counters, Terminal(), target)
     result = await run.run()
     states = Counter((outcome.key[:3], str(outcome.state)) for outcome in result.outcomes)
     assert result.held_4k

@@ -28,11 +28,11 @@ from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_w
 from ..terminal import Terminal, require_modules
 from ..text import format_credits, shorten_list
 from .batch_options import BatchOptions, resume_command
-from .batch_run import BatchRun, PictureTarget, RunResult
 from .choice import Choice, choose
 from .counters import RunCounters
 from .plan import Plan, make_plan, missing_sources, read_outcomes, show_items, show_plan
 from .summary import NextCommands, show_interrupted, show_summary
+from .terminal_run import PictureTarget, RunResult, TerminalRun
 
 _DEFAULT_OPTIONS = BatchOptions()
 _DEFAULT_CONNECTION = StoreConnection()
@@ -235,7 +235,7 @@ async def _run(
         retry=options.retry,
         changed=options.changed,
     )
-    return await BatchRun(session, runner, plan.in_order(), counters, terminal, pictures).run()
+    return await TerminalRun(session, runner, plan.in_order(), counters, terminal, pictures).run()
 
 
 def _next_commands(

@@ -14,8 +14,8 @@ from hoox_async.sandbox import Sandbox
 from ..terminal import Terminal
 from ..text import format_duration
 from .batch_options import BatchOptions
-from .batch_run import BatchRun, PictureTarget, RunResult
 from .counters import RunCounters
+from .terminal_run import PictureTarget, RunResult, TerminalRun
 
 
 async def rehearse(
@@ -41,7 +41,7 @@ async def rehearse(
                 max_failures=options.max_failures,
                 look_timeout=options.look_timeout,
             )
-            result = await BatchRun(session, runner, prepared, counters, terminal, pictures).run()
+            result = await TerminalRun(session, runner, prepared, counters, terminal, pictures).run()
     terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
     return result
 

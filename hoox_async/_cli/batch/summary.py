@@ -13,7 +13,7 @@ from ..json_output import reason
 from ..small_pictures import is_in_4k
 from ..terminal import Terminal, shown_path
 from ..text import format_count, format_credits, one_line, shorten_list
-from .batch_run import PictureTarget, RunResult
+from .terminal_run import PictureTarget, RunResult
 
 _EXPLAINED = (
     OutcomeState.FAILED,

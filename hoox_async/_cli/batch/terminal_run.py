@@ -55,7 +55,7 @@ class PictureTarget:
 
 
 @attrs.define
-class BatchRun:
+class TerminalRun:
     """One run of a batch. ``session`` must not be open yet, and its hooks must include ``counters``."""
 
     session: HooxSession
