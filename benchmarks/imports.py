@@ -25,7 +25,7 @@ RUNNING = (
     "hoox_async",
     "hoox_async._session.runtime",
     "hoox_async._io.stores.memory",
-    "hoox_async._batch.run",
+    "hoox_async._batch.input_run",
 )
 AIM = 50.0  # milliseconds
 

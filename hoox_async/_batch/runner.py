@@ -17,8 +17,8 @@ from .._session import HooxSession, runtime_of
 from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
+from .input_run import InputRun
 from .options import BatchOptions, Changed, OnUnknown, retry_states
-from .run import BatchRun
 
 
 class OutcomeStream:
@@ -32,7 +32,7 @@ class OutcomeStream:
 
     # The tasks of the run hold no reference to the stream, so it is deleted as soon as its reader drops it.
 
-    def __init__(self, run: BatchRun) -> None:
+    def __init__(self, run: InputRun) -> None:
         self._run = run
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -170,7 +170,7 @@ class BatchRunner:
         self._options.check()
         with suppress(SessionClosed):  # not open yet: then `run` and `stream` check it
             self._require_caps_for_all()
-        self._runs: weakref.WeakSet[BatchRun] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[InputRun] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         named = ("max_in_flight", "max_credits", "budget", "max_failures")
@@ -225,12 +225,12 @@ class BatchRunner:
         """
         return await estimate(self._session, self._options, BatchInput(requests))
 
-    def _run(self, requests: Requests) -> BatchRun:
+    def _run(self, requests: Requests) -> InputRun:
         runtime, options = runtime_of(self._session), self._options
         self._require_caps_for_all()
         if runtime.services.store.is_shared:
             options = options._replace(began_at=runtime.services.clock.utc())
-        run = BatchRun(runtime, options, BatchInput(requests))
+        run = InputRun(runtime, options, BatchInput(requests))
         self._runs.add(run)
         return run
 

@@ -9,7 +9,7 @@ import pytest
 from batch_kit import PICTURE, avatar, counts, edits, opened, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._batch import run, window
+from hoox_async._batch import input_run, window
 from hoox_async.errors import BudgetExceeded
 
 pytestmark = pytest.mark.virtual_time
@@ -20,7 +20,7 @@ MOST = 2_000
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many items in a row may be too dear, in these tests."""
-    monkeypatch.setattr(run, "_MAX_OVER_THE_CAP", MOST)
+    monkeypatch.setattr(input_run, "_MAX_OVER_THE_CAP", MOST)
 
 
 def endless(source: LookRef, dear_after: int = 0) -> Iterator[BatchItem]:

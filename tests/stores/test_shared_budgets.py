@@ -10,7 +10,7 @@ from shared_store_kit import LEASE, World
 from store_kit import EDIT, NOW, SOURCE, after, planned
 
 from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.charges import charges
+from hoox_async._core.intents.budget_charges import charges
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Replace, Revert, Send, advance
 from hoox_async._io.stores.postgres import intent_rows

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..._api.requests import FREE
 from ..._core.intents.budget import StoredBudget
-from ..._core.intents.charges import charge_changes
+from ..._core.intents.budget_charges import charge_changes
 from ..._core.intents.intent import Intent
 
 

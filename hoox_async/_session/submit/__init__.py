@@ -10,7 +10,7 @@
 """
 
 from .attempt import AttemptBudget, SendOptions
-from .budgets import SessionBudgets
+from .session_budgets import SessionBudgets
 from .submitter import Submitter
 
 __all__ = ["AttemptBudget", "SendOptions", "SessionBudgets", "Submitter"]

@@ -52,8 +52,8 @@ from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices, process_answer
 from ..webhook_processor import WebhookProcessor
-from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
+from .session_budgets import SessionBudgets
 from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")

@@ -41,9 +41,9 @@ from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
 from .attempt import SendOptions, SingleBudget, SubmitAttempt
-from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
+from .session_budgets import SessionBudgets
 from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from ...._core.intents.charges import charge_changes
+from ...._core.intents.budget_charges import charge_changes
 from ...._core.intents.intent import Intent
 from ...._core.intents.pruning import prune
 from ...._core.intents.records import dump_intent, load_intent, rewrite

@@ -37,7 +37,7 @@ from .stop_signal import Stopped, StopSignal
 from .window import BatchWindow
 
 
-class ItemRunner:
+class ItemSender:
     """Runs the items of one batch, each in a separate task, from their start to their outcomes."""
 
     def __init__(

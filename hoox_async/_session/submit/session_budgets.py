@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ..._api.requests import FREE
 from ..._core.intents.budget import Budget
-from ..._core.intents.charges import undecided_charge
+from ..._core.intents.budget_charges import undecided_charge
 from ..._core.intents.intent import IntentState
 from ..._io.protocols import Store
 from ...errors import StoreError

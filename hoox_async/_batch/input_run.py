@@ -20,7 +20,7 @@ from .batch_budget import BatchBudget
 from .batch_hold import BatchHold
 from .input_reader import BatchInput, InputReader
 from .item_outcomes import conflicting, unreadable, unsent, without_credits
-from .item_runner import ItemRunner
+from .item_sender import ItemSender
 from .items import Item
 from .locality_queue import LocalityQueue, pick_first
 from .options import BatchOptions
@@ -34,7 +34,7 @@ _LOOKS = frozenset({OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDIN
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
-class BatchRun:
+class InputRun:
     """Owns the tasks of one run. It holds no reference to the stream that reads it.
 
     The steps of an item:
@@ -42,7 +42,7 @@ class BatchRun:
     1. The reader task reads it, looks its key up in the store, and admits it (`admission.admit`).
     2. It finishes at once, or waits for its source, or waits in the queue until it may start.
     3. The dispatcher starts it: it gets a place in flight and a separate task.
-    4. Its task sends it (budget, permit, POST) and awaits its look (`ItemRunner.run`).
+    4. Its task sends it (budget, permit, POST) and awaits its look (`ItemSender.run`).
     5. Its outcome is put in the window, where it is taken, and the items that waited for its look go on at 2.
     """
 
@@ -57,7 +57,7 @@ class BatchRun:
         self._window = BatchWindow(options.max_in_flight, options.max_failures, self._stop, changed)
         self._budget = BatchBudget(options.max_credits, options.budget, self._budgets)
         self._hold = BatchHold(services, options.max_failures, self._stop, self._window)
-        self._runner = ItemRunner(session, options, self._budget, self._stop, self._hold, self._window)
+        self._sender = ItemSender(session, options, self._budget, self._stop, self._hold, self._window)
         self._reader = InputReader(given, services.store, services.intents)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
@@ -340,7 +340,7 @@ class BatchRun:
 
     async def _run_source(self, source: Intent) -> None:
         try:
-            outcome = await self._runner.await_source(source)
+            outcome = await self._sender.await_source(source)
         except Stopped as stopped:
             for item in self._await_source.pop(source.key):
                 self._finish(item, unsent(item, stopped.reason))
@@ -366,7 +366,7 @@ class BatchRun:
 
     async def _run_item(self, item: Item, is_counted: bool) -> None:
         try:
-            outcome = await self._runner.run(item)
+            outcome = await self._sender.run(item)
         except Stopped as stopped:
             self.stop(stopped.reason, stopped.resolution)
             outcome = unsent(item, stopped.reason)
@@ -377,7 +377,7 @@ class BatchRun:
         error = _task_cancelled(item)
 
         async def recover() -> None:
-            outcome = await self._runner.outcome_after_cancel(item, error)
+            outcome = await self._sender.outcome_after_cancel(item, error)
             self._end_item(item, outcome, is_counted)
 
         def was_cancelled_again() -> None:
