@@ -27,7 +27,7 @@ from ._session import HooxSession
 # The session first. By way of the batch, aiohttp is imported from so deep in the stack that CPython 3.11
 # maps and unmaps its next piece a thousand times (9 ms).
 from ._api.endpoints import Endpoint
-from ._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, QuotaSnapshot
+from ._api.models import Avatar, Look, LookDetails, LookRef, LookStatus, QuotaSnapshot
 from ._api.pictures import Picture
 from ._api.requests import (
     Format,
@@ -40,12 +40,12 @@ from ._api.requests import (
     Style,
 )
 from ._batch import BatchRunner, Estimate, OutcomeStream
-from ._core.intents.budget import Budget, StoredBudget
+from ._core.intents.budget import Budget
 from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import PruneResult, backup_store, prune_store, read_costs, recover_store, store_budget
+from ._io.stores import backup_store, prune_store, read_costs, recover_store, store_budget
 from ._report import BatchReport
 from ._session.health import SessionHealth
 from ._session.jobs import LookJob
@@ -127,7 +127,6 @@ __all__ = [
     "LookAccepted",
     "LookDetails",
     "LookEdit",
-    "LookFailure",
     "LookJob",
     "LookRef",
     "LookSettled",
@@ -144,7 +143,6 @@ __all__ = [
     "Picture",
     "PictureSmaller",
     "PromptAvatar",
-    "PruneResult",
     "PrunedRequest",
     "QuotaSnapshot",
     "RateLimited",
@@ -160,7 +158,6 @@ __all__ = [
     "StoreIncomplete",
     "StoreLocked",
     "StoreMismatch",
-    "StoredBudget",
     "Style",
     "Timeouts",
     "TransportError",
