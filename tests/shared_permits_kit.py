@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from hoox_async._core.quota.shared_learning import QuotaCounts, QuotaTerms, SharedLearning
+from hoox_async._core.quota.quota_learning import QuotaCounts, QuotaLearning, QuotaTerms
 from hoox_async._core.quota.sliding_window import BURST
 from hoox_async._io.protocols import Learned, Reservation, SentPermit
 from hoox_async.errors import StoreError
@@ -83,7 +83,7 @@ class MemoryQuota:
         self.stated: dict[str, int] = {}  # by living members
         self.learned_text: str | None = None
         self.version = 0
-        self.terms: QuotaTerms = SharedLearning().terms(0.0)
+        self.terms: QuotaTerms = QuotaLearning().terms(0.0)
 
     def reserve(self, member: str, limit: int, horizon: float, hold: float) -> Reservation:
         self._require_up()

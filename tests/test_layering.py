@@ -36,7 +36,7 @@ FLOORS: Sequence[Sequence[str]] = (
 # The same rule inside `_session/`, from the bottom to the top.
 SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
-    ("shared_quota",),
+    ("process_quota",),
     ("rate_limiter",),
     ("api_answers", "intents"),
     ("services",),

@@ -14,9 +14,9 @@ from .._core.intents.outcomes import Outcome, OutcomeState
 from .._core.intents.send_decision import key_conflict
 from .._session.intents import store_errors
 from .._session.runtime import SessionRuntime
+from .._session.submit import AttemptBudget
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
-from .batch_budget import BatchBudget
 from .batch_hold import BatchHold
 from .input_reader import BatchInput, InputReader
 from .item_outcomes import conflicting, unreadable, unsent, without_credits
@@ -55,7 +55,7 @@ class InputRun:
         changed = asyncio.Event()
         self._stop = StopSignal(changed)
         self._window = BatchWindow(options.max_in_flight, options.max_failures, self._stop, changed)
-        self._budget = BatchBudget(options.max_credits, options.budget, self._budgets)
+        self._budget = AttemptBudget(self._budgets, options.budget, options.max_credits, waits=True)
         self._hold = BatchHold(services, options.max_failures, self._stop, self._window)
         self._sender = ItemSender(session, options, self._budget, self._stop, self._hold, self._window)
         self._reader = InputReader(given, services.store, services.intents)
@@ -317,7 +317,7 @@ class InputRun:
             case _ if (reason := self._stop.reason_for(item.request)) is not None:
                 self._finish(item, unsent(item, reason))
             case Enqueue() if item.stored is None and (
-                error := self._budget.refusal_for_good(item.request.credits)
+                error := self._budget.exceeded_for_good_by(item.request.credits)
             ):
                 self._finish(item, unsent(item, error))
             case AwaitItem(source):

@@ -15,7 +15,7 @@ from .._core.intents.send_decision import Decision, SendDecision
 from .._core.intents.transitions import Replace, Resend, advance
 from .._core.retry import Patience
 from .._session.runtime import SessionRuntime
-from .._session.submit import SendOptions
+from .._session.submit import AttemptBudget, SendOptions
 from .._session.unknowns import wait_for_delivery
 from ..errors import (
     ApiError,
@@ -28,7 +28,6 @@ from ..errors import (
     StoreError,
 )
 from .admission import decide_sending
-from .batch_budget import BatchBudget
 from .batch_hold import BatchHold
 from .item_outcomes import conflicting, unreadable, unrecorded, unsent_beside
 from .items import Item
@@ -44,7 +43,7 @@ class ItemSender:
         self,
         session: SessionRuntime,
         options: BatchOptions,
-        budget: BatchBudget,
+        budget: AttemptBudget,
         stop: StopSignal,
         hold: BatchHold,
         window: BatchWindow,

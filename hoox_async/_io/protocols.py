@@ -18,7 +18,7 @@ from .._core.intents.budget import StoredBudget
 from .._core.intents.copies import KnownAvatar
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import Transition
-from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
+from .._core.quota.quota_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
@@ -86,7 +86,7 @@ class Reservation(NamedTuple):
     ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
     used, or until it is worth asking again. ``moment``: the quota's time, in seconds.
     ``limit``: requests a minute that hold now, ``interval``: the seconds between two of them, ``counted``:
-    how many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
+    how many count. ``learned``: the state of `QuotaLearning` as text, None while nothing was learned.
     """
 
     permit: int | None

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 from .._api.models import ServerQuota
 from .._core.quota.external_usage import MINUTE
-from .._core.quota.shared_learning import (
+from .._core.quota.quota_learning import (
     MARGIN,
     Accepted,
     Observed,
     QuotaAnswer,
     QuotaCounts,
+    QuotaLearning,
     QuotaTerms,
-    Refused,
-    SharedLearning,
+    Throttled,
 )
 from .._core.quota.sliding_window import BURST, MAX_DELAY, MIN_MEASUREMENTS, WindowSnapshot
 from .._io.clock import Clock
@@ -91,7 +91,7 @@ class DatabaseWindow:
         self._loop = asyncio.get_running_loop()
         self._stated = limit
         self._hold = hold
-        self._learning = SharedLearning()
+        self._learning = QuotaLearning()
         self._learned_text: str | None = None
         self._offset: float | None = None  # the database's clock less the loop's
         self._interval = (MINUTE + MARGIN) / limit
@@ -178,7 +178,7 @@ class DatabaseWindow:
             self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
-            if self._learning.refusals.is_probing:  # the probe of another process may be answered sooner
+            if self._learning.throttling.is_probing:  # the probe of another process may be answered sooner
                 self._ask_again_at = min(self._ask_again_at, max(now, self.paused_until) + _PROBED_EVERY)
         else:
             self._ask_again_at = -math.inf
@@ -187,7 +187,7 @@ class DatabaseWindow:
 
     def _load(self, learned: str | None) -> None:
         if learned != self._learned_text:
-            self._learning, self._learned_text = SharedLearning.load(learned), learned
+            self._learning, self._learned_text = QuotaLearning.load(learned), learned
 
     # --- the life of a permit
 
@@ -239,7 +239,7 @@ class DatabaseWindow:
 
     def is_void(self, permit: int) -> bool:
         """Whether it may not be used any more: it is too old, or a 429 has paused everything since."""
-        if self._learning.refusals.predates_pause(permit):
+        if self._learning.throttling.predates_pause(permit):
             return True
         taken = self._taken.get(permit)
         return taken is not None and self._is_over(taken)
@@ -313,7 +313,7 @@ class DatabaseWindow:
         try:
             for _ in range(_LEARN_TRIES):
                 found = await self._permits.learned(self._clock.now() - sent_at)
-                learning, moment = SharedLearning.load(found.learned), found.counts.now
+                learning, moment = QuotaLearning.load(found.learned), found.counts.now
                 before = learning.terms(moment)
                 learning.apply(answer, found.counts)
                 terms = learning.terms(moment)
@@ -324,7 +324,7 @@ class DatabaseWindow:
                     found.version, text, terms, _STEPS_WITHOUT_BURST * self._interval
                 ):
                     self._learned_at = self._clock.now()
-                    if isinstance(answer, Refused):
+                    if isinstance(answer, Throttled):
                         self._unwritten_pause = -math.inf
                     self._load(text)
                     if before.is_probing and not terms.is_probing:
@@ -347,13 +347,13 @@ class DatabaseWindow:
         self._learned_text = None  # the copy here is ahead of what is stored
         self._unwritten_pause = now + lasts
         self.release_unused()
-        self._spawn(self._learn(Refused(number, seconds, self.limit), now), "hoox-pause")
+        self._spawn(self._learn(Throttled(number, seconds, self.limit), now), "hoox-pause")
         return lasts
 
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit was answered with anything but a 429."""
         learning, moment = self._learning, self._to_database(now)
-        may_end_pause = learning.refusals.refused_since is not None or learning.refusals.is_probing
+        may_end_pause = learning.throttling.throttled_since is not None or learning.throttling.is_probing
         if not may_end_pause and not learning.inferred.is_due(moment):
             return
         learning.accepted(moment, permit)
@@ -362,12 +362,12 @@ class DatabaseWindow:
     @property
     def paused_until(self) -> float:
         """Until when nothing is sent because the server answered 429 to any process."""
-        return self._to_loop(self._learning.refusals.paused_until)
+        return self._to_loop(self._learning.throttling.paused_until)
 
     @property
-    def refused_since(self) -> float | None:
+    def throttled_since(self) -> float | None:
         """When the server began to answer nothing but 429; None if it does not."""
-        since = self._learning.refusals.refused_since
+        since = self._learning.throttling.throttled_since
         return None if since is None else self._to_loop(since)
 
     def _to_database(self, now: float) -> float:

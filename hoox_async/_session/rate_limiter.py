@@ -27,7 +27,7 @@ from .._core.quota.sliding_window import SlidingWindow
 from .._io.clock import Clock
 from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, SessionClosed
 from .database_window import CALLER_HORIZON, OTHERS_HORIZON, DatabaseWindow
-from .shared_quota import SharedQuota
+from .process_quota import ProcessQuota
 
 _log = logging.getLogger("hoox_async")
 _MAX_PASSED_OVER = 10.0  # seconds
@@ -44,7 +44,7 @@ class RateLimiter:
     """Grants the permits of the quota, one at a time, to waiting callers.
 
     ``limit`` is in requests a minute. ``on_pause(seconds, reason)`` is called when a 429 stops everything.
-    A wait ends with `RateLimited` after ``refusal_timeout`` seconds of nothing but 429. ``quota`` is given
+    A wait ends with `RateLimited` after ``throttle_timeout`` seconds of nothing but 429. ``quota`` is given
     if other rate limiters use it too. ``on_key_refused``, if it is set, is called at the first 401: then
     only the check of the key gets permits, until `mark_key_valid` or `mark_key_invalid` is called. Every
     wait ends with `SessionClosed` when the rate limiter is closed. A wait that is cancelled costs nothing.
@@ -56,12 +56,12 @@ class RateLimiter:
         limit: int,
         *,
         on_pause: Callable[[float, str], None] | None = None,
-        refusal_timeout: float = math.inf,
-        quota: SharedQuota | None = None,
+        throttle_timeout: float = math.inf,
+        quota: ProcessQuota | None = None,
     ) -> None:
         self.clock = clock
         self.limit = limit
-        self.quota: SharedQuota = quota or SharedQuota(limit)
+        self.quota: ProcessQuota = quota or ProcessQuota(limit)
         self.window: SlidingWindow | DatabaseWindow = self.quota.window
         self.on_key_refused: Callable[[], None] | None = None
         self.is_checking_key: bool = False
@@ -73,7 +73,7 @@ class RateLimiter:
         self.key_refused: bool = False
         """Whether the key was found invalid and has not worked since, also while it is checked again."""
         self._on_pause = on_pause
-        self._refusal_timeout = refusal_timeout
+        self._throttle_timeout = throttle_timeout
         # the waiters; dicts keep their order, and a cancelled waiter is removed in O(1)
         self._callers: dict[_Waiter, None] = {}
         self._batch: dict[_Waiter, None] = {}
@@ -105,20 +105,20 @@ class RateLimiter:
         max_wait: float | None = None,
         *,
         since: float | None = None,
-        refusal_timeout: float | None = None,
+        throttle_timeout: float | None = None,
     ) -> Permit:
         """A permit for a caller's own read or single submission, first come, first served.
 
         ``since`` is when the work began that the permit is for; without it, now.
 
         Raises `NotSent`, with ``retry_after``, if it takes longer than ``max_wait`` seconds: at once if that
-        can be foreseen. Raises `RateLimited` if there was nothing but 429 for ``refusal_timeout`` seconds
+        can be foreseen. Raises `RateLimited` if there was nothing but 429 for ``throttle_timeout`` seconds
         since ``since``, and `AuthenticationError` if the key is found invalid.
         """
         permit = self.try_acquire()
         if permit is not None:
             return permit
-        waiter = self._new_waiter(since=since, refusal_timeout=refusal_timeout)
+        waiter = self._new_waiter(since=since, throttle_timeout=throttle_timeout)
         self._callers[waiter] = None
         self.wake()
         if max_wait is None or waiter.permit.done():
@@ -182,7 +182,7 @@ class RateLimiter:
         due_at: DueAt | None = None,
         *,
         since: float | None = None,
-        refusal_timeout: float | None = None,
+        throttle_timeout: float | None = None,
     ) -> _Waiter:
         if self._closed:
             raise _closed()
@@ -191,7 +191,7 @@ class RateLimiter:
             is_ready,
             due_at,
             self.clock.now() if since is None else since,
-            self._refusal_timeout if refusal_timeout is None else refusal_timeout,
+            self._throttle_timeout if throttle_timeout is None else throttle_timeout,
         )
 
     async def _wait(self, waiter: _Waiter) -> Permit:
@@ -278,7 +278,7 @@ class RateLimiter:
     def _grant(self) -> float:
         """Grant the permits that are free now. Returns when to do so next."""
         self._uncontended_until = -math.inf
-        next_timeout = self._end_refused_waits()
+        next_timeout = self._end_throttled_waits()
         while self._callers or self._batch or self._poller is not None or self._key_check is not None:
             if self.is_checking_key and (self._key_check is None or not self._key_check.is_ready()):
                 return next_timeout
@@ -346,20 +346,20 @@ class RateLimiter:
                 self._batch_since = None
         return chosen, poller_due_at
 
-    def _end_refused_waits(self) -> float:
+    def _end_throttled_waits(self) -> float:
         """End the waits that got nothing but 429 for too long. Returns when the next one will have to end."""
-        refused_since = self.window.refused_since
-        if refused_since is None:
+        throttled_since = self.window.throttled_since
+        if throttled_since is None:
             return math.inf
         next_at, now = math.inf, self.clock.now()
         for waiter in (*self._callers, *self._batch):
-            ends_at = self._refused_until(waiter.since, waiter.refusal_timeout)
+            ends_at = self._throttled_until(waiter.since, waiter.throttle_timeout)
             if now < ends_at:
                 next_at = min(next_at, ends_at)
                 continue
             self._remove(waiter)
             if not waiter.permit.done():
-                message = f"the API has answered nothing but 429 for {now - refused_since:.0f} s"
+                message = f"the API has answered nothing but 429 for {now - throttled_since:.0f} s"
                 waiter.permit.set_exception(RateLimited(_TOO_MANY_REQUESTS, None, message))
         return next_at
 
@@ -427,25 +427,25 @@ class RateLimiter:
             self._on_pause(lasts, reason)
         self.window_changed()
 
-    def is_final(self, error: HooxError, since: float, refusal_timeout: float | None = None) -> bool:
+    def is_final(self, error: HooxError, since: float, throttle_timeout: float | None = None) -> bool:
         """Whether this error ends work that began at ``since``.
 
-        A 429 does after ``refusal_timeout`` seconds of nothing but 429, and a 401 does when the key was found
-        invalid. No other error does.
+        A 429 does after ``throttle_timeout`` seconds of nothing but 429, and a 401 does when the key was
+        found invalid. No other error does.
         """
         if isinstance(error, RateLimited):
-            timeout = self._refusal_timeout if refusal_timeout is None else refusal_timeout
-            return self.clock.now() >= self._refused_until(since, timeout)
+            timeout = self._throttle_timeout if throttle_timeout is None else throttle_timeout
+            return self.clock.now() >= self._throttled_until(since, timeout)
         return isinstance(error, AuthenticationError) and self.key_error is not None
 
-    def _refused_until(self, since: float, timeout: float) -> float:
+    def _throttled_until(self, since: float, timeout: float) -> float:
         """When the API will have answered nothing but 429 for so many seconds, from ``since`` on.
 
         Infinite while it answers with anything else. It is the time that timers are set to and that the
         clock is compared with: a difference of two times could be rounded to just less than ``timeout``.
         """
-        refused_since = self.window.refused_since
-        return math.inf if refused_since is None else max(since, refused_since) + timeout
+        throttled_since = self.window.throttled_since
+        return math.inf if throttled_since is None else max(since, throttled_since) + timeout
 
     def _begin_key_check(self) -> None:
         if self.is_checking_key or self._closed or self.on_key_refused is None:
@@ -601,7 +601,7 @@ class CallerPermits:
 class _Waiter:
     """A caller, a batch item, the poller or the key check, waiting for a permit."""
 
-    __slots__ = ("_due_at", "_is_ready", "due_since", "permit", "refusal_timeout", "since")
+    __slots__ = ("_due_at", "_is_ready", "due_since", "permit", "since", "throttle_timeout")
 
     def __init__(
         self,
@@ -609,11 +609,11 @@ class _Waiter:
         is_ready: IsReady | None,
         due_at: DueAt | None,
         since: float,
-        refusal_timeout: float,
+        throttle_timeout: float,
     ) -> None:
         self.permit = permit
         self.since = since  # when the work began that the permit is for
-        self.refusal_timeout = refusal_timeout  # the wait ends after this many seconds of nothing but 429
+        self.throttle_timeout = throttle_timeout  # the wait ends after this many seconds of nothing but 429
         self.due_since: float | None = None  # since when a poller has wanted a permit
         self._is_ready = is_ready
         self._due_at = due_at

@@ -71,7 +71,7 @@ class Reads:
         while True:
             attempt += 1
             try:
-                permit = await rate_limiter.acquire(since=began, refusal_timeout=READ_SECONDS)
+                permit = await rate_limiter.acquire(since=began, throttle_timeout=READ_SECONDS)
                 return await self.once(permit, request, parse, avatar_id, looks)
             except HooxError as error:
                 if self._services.tasks.closed:

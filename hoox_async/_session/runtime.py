@@ -25,10 +25,10 @@ from .jobs import JobRegistry
 from .key_check import KeyCheck
 from .pictures import Pictures
 from .poller import Poller
+from .process_quota import ProcessQuota, process_quota
 from .rate_limiter import RateLimiter
 from .reads import Reads
 from .services import SessionServices
-from .shared_quota import SharedQuota, shared_quota
 from .submit import Submitter
 from .unknowns import Unknowns
 from .webhook_processor import WebhookProcessor
@@ -44,28 +44,28 @@ def open_services(
     hooks: Hooks,
     timeouts: Timeouts,
     hub: WebhookHub | None,
-    shared_quota_of: Workspace | None,
+    process_quota_of: Workspace | None,
 ) -> SessionServices:
     """The services of a session that opens on the running loop. ``limit`` is in requests a minute.
 
-    ``shared_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
+    ``process_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
     the session's own.
     """
     clock = Clock(asyncio.get_running_loop(), lambda: store.epoch)
     tasks = TaskSet()
-    workspace, quota = shared_quota_of, None
+    workspace, quota = process_quota_of, None
     permits = store.shared_permits
     window = None
     if permits is not None:
         window = DatabaseWindow(permits, clock, tasks, limit=limit, hold=longest_hold(timeouts.connect))
-        quota = SharedQuota(limit, window)
+        quota = ProcessQuota(limit, window)
     elif workspace is not None:
-        quota = shared_quota(workspace.base_url, workspace.api_key, limit)
+        quota = process_quota(workspace.base_url, workspace.api_key, limit)
     rate_limiter = RateLimiter(
         clock,
         limit,
         on_pause=lambda seconds, reason: hooks.emit(Paused(seconds, reason)),
-        refusal_timeout=timeouts.refused,
+        throttle_timeout=timeouts.refused,
         quota=quota,
     )
     if window is not None:

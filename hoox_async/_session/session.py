@@ -151,7 +151,7 @@ class HooxSession:
             hooks=self._hooks,
             timeouts=self._timeouts,
             hub=self._webhooks,
-            shared_quota_of=self._workspace if self._shares_quota else None,
+            process_quota_of=self._workspace if self._shares_quota else None,
         )
         return SessionRuntime(services, poll=self._poll)
 

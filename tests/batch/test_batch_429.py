@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual_time
 FOR_EVER = 10**9
 
 
-async def test_a_submission_ends_after_the_refusal_timeout() -> None:
+async def test_a_submission_ends_after_the_throttle_timeout() -> None:
     """A submission that meets only 429 raises `RateLimited` after `Timeouts.refused`; its key stays free."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
@@ -34,7 +34,7 @@ async def test_a_submission_ends_after_the_refusal_timeout() -> None:
         assert len(space.ledger) == 1
 
 
-async def test_a_batch_stops_after_the_refusal_timeout() -> None:
+async def test_a_batch_stops_after_the_throttle_timeout() -> None:
     """The items of a batch that meets only 429 end UNSENT, and one POST is sent after each pause."""
     space = space_of()
     async with opened(space, timeouts=Timeouts(refused=300.0)) as session:
@@ -95,7 +95,7 @@ async def test_max_wait_bounds_a_submission_that_meets_only_429() -> None:
         assert now() - began <= 71.0
 
 
-async def test_a_later_submission_has_the_whole_refusal_timeout() -> None:
+async def test_a_later_submission_has_the_whole_throttle_timeout() -> None:
     """The time for which earlier submissions met only 429 does not count for a later one."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
@@ -120,7 +120,7 @@ async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None
         assert len(space.ledger) == 1
 
 
-def test_the_refusal_timeout_must_be_a_positive_finite_number() -> None:
+def test_the_throttle_timeout_must_be_a_positive_finite_number() -> None:
     """`Timeouts` raises `ConfigurationError` for a ``refused`` that is no positive finite number."""
     assert Timeouts().refused == 3600.0
     for wrong in (0, -1, float("inf"), float("nan"), "5", True):

@@ -98,7 +98,7 @@ class HintedServer:
 
 @attrs.define
 class SilentServer:
-    """A server without quota headers. It refuses more than ``per_second`` requests in a second too."""
+    """A server without quota headers. It throttles more than ``per_second`` requests in a second too."""
 
     server: SlidingServer | FixedServer
     per_second: int | None = None
@@ -118,7 +118,7 @@ class SilentServer:
 @attrs.define
 class Run:
     accepted: list[float] = attrs.field(factory=list)
-    refused: int = 0
+    throttled: int = 0
     others: int = 0
 
     def per_minute(self, start: float, end: float) -> float:
@@ -161,7 +161,7 @@ def simulate(
                     window.mark_accepted(permit, now)
                     run.accepted.append(now)
                 else:
-                    run.refused += 1
+                    run.throttled += 1
                     window.pause(now, None, permit)
                 window.end(permit, now)
         else:

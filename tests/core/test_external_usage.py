@@ -26,15 +26,15 @@ from hoox_async._core.quota.sliding_window import SlidingWindow
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("use", ["steady", "random"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_beside_a_client_that_uses_forty_percent_few_requests_are_refused(
+def test_beside_a_client_that_uses_forty_percent_few_requests_are_throttled(
     kind: str, use: str, seed: int
 ) -> None:
-    """At most 2 % of our requests are refused, and we use at least 1/1.15 of what the other leaves."""
+    """At most 2 % of our requests are throttled, and we use at least 1/1.15 of what the other leaves."""
     others = steady(40, 900) if use == "steady" else at_random(40, 900, seed)
     server: Server = SlidingServer() if kind == "sliding" else FixedServer()
     dice = random.Random(seed)
     run = simulate(server, others, seconds=900.0, latency=lambda: dice.uniform(0.1, 0.5))
-    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.throttled <= 0.02 * len(run.accepted)
     assert run.share(0.0, 900.0) >= 1 / 1.15
 
 
@@ -45,8 +45,8 @@ def test_a_reset_that_is_always_a_minute_ahead_makes_no_pause_of_a_minute(
 ) -> None:
     """Where a 429 counts and says nothing, and the reset moves on, we still get what others leave."""
     run = simulate(HintedServer(server()), at_random(40, 900, seed), seconds=900.0, latency=lambda: 0.3)
-    assert run.refused <= 0.02 * len(run.accepted)
-    assert run.share(0.0, 900.0) >= 0.86  # what is refused takes room too, the others' as well
+    assert run.throttled <= 0.02 * len(run.accepted)
+    assert run.share(0.0, 900.0) >= 0.86  # what is throttled takes room too, the others' as well
 
 
 def test_the_interval_grows_when_other_clients_use_the_quota() -> None:
@@ -59,10 +59,10 @@ def test_the_interval_grows_when_other_clients_use_the_quota() -> None:
     assert window.interval(200.0) == pytest.approx(0.6, rel=0.01)
 
 
-def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
+def test_a_server_that_resets_as_a_whole_costs_no_throttling() -> None:
     """If the reset is when all of the quota is free, we still get what a steady other client leaves."""
     run = simulate(SlidingServer(oldest=False), steady(40, 900), seconds=900.0, latency=lambda: 0.3)
-    assert run.refused <= 1
+    assert run.throttled <= 1
     assert run.share(0.0, 900.0) >= 1 / 1.15
 
 
@@ -87,7 +87,7 @@ def test_a_429_pauses_for_as_long_as_the_server_says() -> None:
         assert window.earliest(10.0) >= 10.0 + expected
 
 
-def refusals(
+def throttlings(
     window: SlidingWindow, count: int, said: float | None, resets_in: float | None = None
 ) -> list[float]:
     """The pauses after several 429s, each of which comes as soon as the pause before is over."""
@@ -107,7 +107,7 @@ def test_each_429_right_after_a_pause_makes_a_longer_pause(
 ) -> None:
     """If the server names no time, or always a reset in a moment, the pauses double up to a minute."""
     window = SlidingWindow(100)
-    pauses = refusals(window, 8, said, resets_in)
+    pauses = throttlings(window, 8, said, resets_in)
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
     now = window.paused_until
     window.observe(now, ServerQuota(100, 50, 30.0), now)
@@ -116,8 +116,8 @@ def test_each_429_right_after_a_pause_makes_a_longer_pause(
 
 @pytest.mark.parametrize("said", [0.5, 1.0, 7.0])
 def test_a_retry_after_is_kept_each_time(said: float) -> None:
-    """However often the server refuses, a Retry-After of up to a minute is not made longer."""
-    assert refusals(SlidingWindow(100), 8, said, 30.0) == pytest.approx([said] * 8)
+    """However often the server throttles, a Retry-After of up to a minute is not made longer."""
+    assert throttlings(SlidingWindow(100), 8, said, 30.0) == pytest.approx([said] * 8)
 
 
 def test_a_429_long_after_the_last_one_pauses_as_the_first_did() -> None:
@@ -136,16 +136,16 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("reads", [False, True])
-def test_requests_that_arrive_at_unequal_speed_are_not_refused(seed: int, reads: bool) -> None:
-    """If requests take 20 to 400 ms to arrive, none is refused and 98.5 % of the quota is used."""
+def test_requests_that_arrive_at_unequal_speed_are_not_throttled(seed: int, reads: bool) -> None:
+    """If requests take 20 to 400 ms to arrive, none is throttled and 98.5 % of the quota is used."""
     dice = random.Random(seed)
     run = simulate(SlidingServer(), [], seconds=1800.0, latency=lambda: dice.uniform(0.04, 0.8), reads=reads)
-    assert run.refused == 0
+    assert run.throttled == 0
     assert run.share(0.0, 1800.0) >= 0.985
 
 
-def refuse(window: SlidingWindow, now: float, said: float | None) -> float:
-    """Send one request as early as possible, and refuse it. Returns when it was sent."""
+def throttle(window: SlidingWindow, now: float, said: float | None) -> float:
+    """Send one request as early as possible, and throttle it. Returns when it was sent."""
     now = window.earliest(now)
     permit = window.take(now)
     window.mark_sent(permit, now)
@@ -158,7 +158,7 @@ def test_a_very_long_pause_is_probed_after_a_minute() -> None:
     """The named time may be nonsense: one request probes it after a minute, then after two, and so on."""
     window, times = SlidingWindow(100), [0.0]
     for _ in range(9):
-        times.append(refuse(window, times[-1], 3_000.0))
+        times.append(throttle(window, times[-1], 3_000.0))
     pauses = [after - before for before, after in pairwise(times)][1:]
     assert pauses == pytest.approx([60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3000.0, 3000.0])
     now = window.earliest(times[-1])
@@ -173,7 +173,7 @@ def test_a_very_long_pause_is_probed_after_a_minute() -> None:
 def test_after_a_pause_one_request_goes_first_and_the_others_wait_for_its_answer() -> None:
     """If the probe has no answer, or is cancelled, another one goes in its place, one at a time."""
     window = SlidingWindow(100)
-    refuse(window, 0.0, 5.0)
+    throttle(window, 0.0, 5.0)
     assert window.earliest(0.0) == 5.0
     probe = window.take(5.0)
     window.mark_sent(probe, 5.0)
@@ -186,7 +186,7 @@ def test_after_a_pause_one_request_goes_first_and_the_others_wait_for_its_answer
     window.mark_sent(probe, 6.0)
     window.mark_accepted(probe, 6.3)
     window.end(probe, 6.3)
-    assert window.refused_since is None
+    assert window.throttled_since is None
     times = send(window, 20, now=6.3)
     assert sum(at < 7.0 for at in times) <= 2  # evenly, without a burst
     assert times[-1] <= 6.3 + 20 * 0.61

@@ -1,4 +1,4 @@
-"""The sliding window where the server sends no quota headers: what it infers from refusals alone."""
+"""The sliding window where the server sends no quota headers: what it infers from answers of 429 alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from quota_kit import FixedServer, SilentServer, SlidingServer, at_random, send,
 
 from hoox_async._api.models import ServerQuota
 from hoox_async._core.quota.inferred_usage import InferredUsage
-from hoox_async._core.quota.shared_learning import (
+from hoox_async._core.quota.quota_learning import (
     MARGIN,
     Accepted,
     QuotaCounts,
-    Refused,
-    SharedLearning,
+    QuotaLearning,
+    Throttled,
 )
 from hoox_async._core.quota.sliding_window import SlidingWindow
 
@@ -26,13 +26,13 @@ SERVERS = {"sliding": SlidingServer, "fixed": FixedServer}
 @pytest.mark.parametrize("use", ["steady", "random"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_beside_a_client_that_sends_30_a_minute_we_send_60_or_more(kind: str, use: str, seed: int) -> None:
-    """At most 2 % of our requests are refused, and at most 15 % of the other client's."""
+    """At most 2 % of our requests are throttled, and at most 15 % of the other client's."""
     others = steady(30, 600) if use == "steady" else at_random(30, 600, seed)
     dice = random.Random(seed)
     server = SilentServer(SERVERS[kind](100))
     run = simulate(server, others, seconds=600.0, latency=lambda: dice.uniform(0.1, 0.5))
     assert run.per_minute(60.0, 600.0) >= 60.0
-    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.throttled <= 0.02 * len(run.accepted)
     assert run.others >= 0.85 * len(others)
 
 
@@ -45,38 +45,38 @@ def test_the_full_quota_is_used_again_minutes_after_the_other_client_has_left(ki
 
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_limit_that_is_lower_than_the_configured_one_is_found_out(kind: str) -> None:
-    """A server that allows 60 a minute gets at least 57, and refuses at most 2 % of our requests."""
+    """A server that allows 60 a minute gets at least 57, and throttles at most 2 % of our requests."""
     run = simulate(SilentServer(SERVERS[kind](60)), [], seconds=900.0, latency=lambda: 0.3)
     assert run.per_minute(60.0, 900.0) >= 57.0
-    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.throttled <= 0.02 * len(run.accepted)
 
 
 def test_a_limit_a_second_does_not_lower_the_requests_a_minute() -> None:
     """The first burst meets a limit of 5 a second. After a short pause requests go at the full rate."""
     run = simulate(SilentServer(SlidingServer(), per_second=5), [], seconds=300.0, latency=lambda: 0.3)
-    assert run.refused <= 5
+    assert run.throttled <= 5
     assert run.per_minute(10.0, 300.0) >= 98.0
 
 
-def test_a_second_refusal_at_a_low_rate_halves_the_rate() -> None:
-    """One refusal beside few requests of ours teaches nothing; another one within two minutes does."""
+def test_a_second_throttling_at_a_low_rate_halves_the_rate() -> None:
+    """One 429 beside few requests of ours teaches nothing; another one within two minutes does."""
     usage = InferredUsage()
-    usage.refused(0.0, 100, 10)
+    usage.throttled(0.0, 100, 10)
     assert usage.used(0.0) == 0
-    usage.refused(60.0, 100, 10)
+    usage.throttled(60.0, 100, 10)
     assert usage.used(60.0) == 50
-    usage.refused(90.0, 100, 10)
+    usage.throttled(90.0, 100, 10)
     assert usage.used(90.0) == 75
     once = InferredUsage()
-    once.refused(0.0, 100, 10)
-    once.refused(200.0, 100, 10)
+    once.throttled(0.0, 100, 10)
+    once.throttled(200.0, 100, 10)
     assert once.used(200.0) == 0
 
 
 def test_the_reserve_shrinks_by_1_2_4_and_so_on_every_minute() -> None:
-    """After a refusal beside 70 of ours, 32 are left to others, and then fewer with each minute."""
+    """After a 429 beside 70 of ours, 32 are left to others, and then fewer with each minute."""
     usage, left = InferredUsage(), []
-    usage.refused(0.0, 100, 70)
+    usage.throttled(0.0, 100, 70)
     for minute in range(7):
         for second in (0.0, 30.0):
             usage.accepted(60.0 * minute + second)
@@ -85,15 +85,15 @@ def test_the_reserve_shrinks_by_1_2_4_and_so_on_every_minute() -> None:
     assert not usage.is_due(math.inf)
 
 
-def test_each_refusal_lowers_the_rate() -> None:
+def test_each_throttling_lowers_the_rate() -> None:
     """It falls also where more of ours are still counted than the rate that was inferred before allows."""
     usage, left = InferredUsage(), []
     for now in range(3):
-        usage.refused(float(now), 100, 90)
+        usage.throttled(float(now), 100, 90)
         left.append(usage.used(float(now)))
     assert left == [12, 14, 16]
     for now in range(3, 200):
-        usage.refused(float(now), 100, 0)
+        usage.throttled(float(now), 100, 0)
     assert usage.used(199.0) == 95  # never more: only an accepted request shows that the others have gone
 
 
@@ -122,7 +122,7 @@ def test_what_was_inferred_from_another_limit_is_forgotten() -> None:
 
 
 def test_if_all_requests_were_ours_the_margin_grows() -> None:
-    """If our own requests fill the limit, a refusal is due to network delays: only the margin is widened."""
+    """If our own requests fill the limit, a 429 is due to network delays: only the margin is widened."""
     window = SlidingWindow(100)
     now = send(window, 200)[-1]
     window.pause(now, None)
@@ -130,23 +130,23 @@ def test_if_all_requests_were_ours_the_margin_grows() -> None:
     assert window.learning.reserves(now) == (0, 0)
 
 
-def test_refused_probes_teach_nothing() -> None:
-    """While the server refuses everything, pauses grow; the reserve and the margin stay."""
-    learning, now = SharedLearning(), 0.0
+def test_throttled_probes_teach_nothing() -> None:
+    """While the server throttles everything, pauses grow; the reserve and the margin stay."""
+    learning, now = QuotaLearning(), 0.0
     pauses = []
     for permit in range(1, 9):
         counts = QuotaCounts(now, 70 // permit, 70 // permit, permit)
-        learning.apply(Refused(permit, None, 100), counts)
-        pauses.append(learning.refusals.paused_until - now)
-        now = learning.refusals.paused_until
+        learning.apply(Throttled(permit, None, 100), counts)
+        pauses.append(learning.throttling.paused_until - now)
+        now = learning.throttling.paused_until
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
     assert (learning.inferred.reserve, learning.margin) == (32, MARGIN)
 
 
 def test_what_was_inferred_is_stored_and_read_again() -> None:
     """What processes share survives as text."""
-    learning = SharedLearning()
-    learning.apply(Refused(70, None, 100), QuotaCounts(10.0, 70, 70, 70))
+    learning = QuotaLearning()
+    learning.apply(Throttled(70, None, 100), QuotaCounts(10.0, 70, 70, 70))
     learning.apply(Accepted(71), QuotaCounts(80.0, 70, 70, 71))
-    assert SharedLearning.load(learning.dump()).dump() == learning.dump()
+    assert QuotaLearning.load(learning.dump()).dump() == learning.dump()
     assert learning.terms(80.0).used == 31

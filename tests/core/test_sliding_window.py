@@ -19,7 +19,7 @@ from quota_kit import (
 )
 
 from hoox_async._api.models import ServerQuota
-from hoox_async._core.quota.shared_learning import MARGIN
+from hoox_async._core.quota.quota_learning import MARGIN
 from hoox_async._core.quota.sliding_window import SlidingWindow
 
 
@@ -160,7 +160,7 @@ def test_a_server_that_says_nothing_is_left_is_not_believed_for_ever(resets_in: 
     assert most_in_a_minute((at, at) for at in times) <= 100
 
 
-def test_a_server_that_says_nothing_is_left_is_believed_again_once_it_refuses() -> None:
+def test_a_server_that_says_nothing_is_left_is_believed_again_once_it_throttles() -> None:
     """After a 429, the server's "nothing left" is respected again."""
     window = SlidingWindow(100)
     spent = ServerQuota(100, 0, 30.0)
@@ -210,7 +210,7 @@ def test_our_own_requests_are_not_taken_for_those_of_other_clients() -> None:
     """If we alone have used up the quota, nothing waits for the reset: requests go evenly."""
     dice = random.Random(5)
     run = simulate(SlidingServer(), [], seconds=600.0, latency=lambda: 0.3)
-    assert run.refused == 0
+    assert run.throttled == 0
     assert run.share(0.0, 600.0) >= 0.998
     late = simulate(FixedServer(), [], seconds=600.0, latency=lambda: dice.uniform(0.1, 0.5))
     assert late.share(0.0, 600.0) >= 0.99
@@ -219,7 +219,7 @@ def test_our_own_requests_are_not_taken_for_those_of_other_clients() -> None:
 def test_reads_use_all_of_the_quota_but_for_the_time_they_are_outstanding() -> None:
     """A read counts until a minute after its end, which costs 0.5 % of the quota at 0.3 s each."""
     run = simulate(SlidingServer(), [], seconds=600.0, latency=lambda: 0.3, reads=True)
-    assert run.refused == 0
+    assert run.throttled == 0
     assert run.share(0.0, 600.0) >= 0.99
 
 

@@ -18,8 +18,8 @@ from hoox_async._io.clock import Clock
 from hoox_async._io.protocols import Learned
 from hoox_async._io.tasks import TaskSet
 from hoox_async._session.database_window import OTHERS_HORIZON, DatabaseWindow
+from hoox_async._session.process_quota import ProcessQuota
 from hoox_async._session.rate_limiter import Permit, RateLimiter
-from hoox_async._session.shared_quota import SharedQuota
 from hoox_async.errors import NotSent
 from hoox_async.sandbox.quota_window import QuotaWindow
 
@@ -35,7 +35,7 @@ class Process:
         self.window = DatabaseWindow(
             MemoryPermits(quota, name), self.clock, self.tasks, limit=limit, hold=35.0
         )
-        self.rate_limiter = RateLimiter(self.clock, limit, quota=SharedQuota(limit, self.window))
+        self.rate_limiter = RateLimiter(self.clock, limit, quota=ProcessQuota(limit, self.window))
         self.window.on_change = self.rate_limiter.wake
         self.sends = sends
 
@@ -164,17 +164,17 @@ async def test_all_processes_go_on_as_soon_as_the_probe_of_one_is_answered() -> 
 async def test_beside_a_stranger_processes_use_what_it_leaves(kind: Literal["sliding", "fixed"]) -> None:
     """Without quota headers, beside 30 requests a minute of another client, four processes send 60 or more.
 
-    At most 3 % of theirs are refused, and 10 % of the stranger's.
+    At most 3 % of theirs are throttled, and 10 % of the stranger's.
     """
     server, loop = QuotaWindow(100, kind=kind), asyncio.get_running_loop()
     accepted: dict[str, list[float]] = {"ours": [], "stranger": []}
-    refused: dict[str, int] = {"ours": 0, "stranger": 0}
+    throttled: dict[str, int] = {"ours": 0, "stranger": 0}
 
     def arrives(whose: str) -> bool:
         if server.take(loop.time()):
             accepted[whose].append(loop.time())
             return True
-        refused[whose] += 1
+        throttled[whose] += 1
         return False
 
     async def send_on(process: Process) -> None:
@@ -200,8 +200,8 @@ async def test_beside_a_stranger_processes_use_what_it_leaves(kind: Literal["sli
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
     assert sum(at >= began + 60.0 for at in accepted["ours"]) >= 5 * 60
-    assert refused["ours"] <= 0.03 * len(accepted["ours"])
-    assert refused["stranger"] <= 18
+    assert throttled["ours"] <= 0.03 * len(accepted["ours"])
+    assert throttled["stranger"] <= 18
 
 
 async def test_the_lowest_limit_that_a_process_states_holds() -> None:
@@ -242,7 +242,7 @@ async def test_nothing_is_sent_without_the_database_and_all_goes_on_when_it_is_b
         assert len(process.sends) == 1
 
 
-async def test_without_waiting_a_free_permit_is_granted_and_a_taken_one_is_refused_at_once() -> None:
+async def test_without_waiting_a_free_permit_is_granted_and_a_taken_one_is_not_waited_for() -> None:
     """With ``max_wait=0`` a permit that is free is granted, and where none is free `NotSent` is raised."""
     async with processes(1) as (_, (process,)):
         began = process.clock.now()

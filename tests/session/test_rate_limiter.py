@@ -160,7 +160,7 @@ async def test_a_closed_rate_limiter_gives_no_permit_even_if_one_is_free() -> No
 
 
 @virtual
-async def test_a_second_waiting_poller_is_refused(crowd: Crowd) -> None:
+async def test_a_second_waiting_poller_is_invalid(crowd: Crowd) -> None:
     """Only one poller can wait at a time; when it was cancelled, another one can."""
     first = crowd.come("w", crowd.rate_limiter.acquire_for_poller(lambda now, busy: math.inf))
     await asyncio.sleep(0)

@@ -173,7 +173,7 @@ async def test_a_wait_that_meets_only_429_ends_at_the_time_that_its_timer_is_set
     clock = Clock(asyncio.get_running_loop())
     rate_limiter = RateLimiter(clock, 100)
     rate_limiter.pause(None, "the API answered 429")
-    waiter = asyncio.create_task(rate_limiter.acquire(since=since, refusal_timeout=timeout))
+    waiter = asyncio.create_task(rate_limiter.acquire(since=since, throttle_timeout=timeout))
     await turns()
     clock.now = lambda: since + timeout
     rate_limiter.wake()

@@ -11,8 +11,8 @@ from session_kit import made
 from hoox_async import HooxSession
 from hoox_async._api.models import LookRef
 from hoox_async._io.clock import Clock
+from hoox_async._session.process_quota import ProcessQuota, _quotas, process_quota
 from hoox_async._session.rate_limiter import RateLimiter
-from hoox_async._session.shared_quota import SharedQuota, _quotas, shared_quota
 from hoox_async.errors import NotFound
 from hoox_async.sandbox import InProcessTransport, Sandbox, Space
 
@@ -87,13 +87,13 @@ async def test_a_session_with_a_transport_of_its_own_shares_no_quota() -> None:
 @pytest.mark.virtual_time
 async def test_a_session_in_virtual_time_shares_no_quota() -> None:
     """On a loop in virtual time there is no shared quota, since its clock is not the system's."""
-    assert shared_quota("https://api.example", "hx_live_key", 100) is None
+    assert process_quota("https://api.example", "hx_live_key", 100) is None
 
 
 async def test_a_quota_is_kept_until_a_minute_after_its_last_request() -> None:
     """A shared quota is forgotten a minute after its last request, and does not contain the key."""
     key = "hx_live_" + "5ec2e7" * 10
-    quota = shared_quota("https://api.example", key, 100)
+    quota = process_quota("https://api.example", key, 100)
     assert quota is not None
     assert key not in repr(_quotas)
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100, quota=quota)
@@ -101,16 +101,16 @@ async def test_a_quota_is_kept_until_a_minute_after_its_last_request() -> None:
         pass
     rate_limiter.close()
     assert not quota.is_unused()
-    assert shared_quota("https://api.example", key, 100) is quota
+    assert process_quota("https://api.example", key, 100) is quota
     quota.window._expiries.clear()  # type: ignore[union-attr]  # a minute passes
     assert quota.is_unused()
-    shared_quota("https://elsewhere.example", key, 100)
-    assert shared_quota("https://api.example", key, 100) is not quota
+    process_quota("https://elsewhere.example", key, 100)
+    assert process_quota("https://api.example", key, 100) is not quota
 
 
 async def test_the_smallest_limit_of_the_open_sessions_is_the_limit() -> None:
     """The smallest limit of the open sessions counts; when that session closes, the next smallest does."""
-    quota = SharedQuota(100)
+    quota = ProcessQuota(100)
     clock = Clock(asyncio.get_running_loop())
     one = RateLimiter(clock, 100, quota=quota)
     two = RateLimiter(clock, 30, quota=quota)
@@ -122,7 +122,7 @@ async def test_the_smallest_limit_of_the_open_sessions_is_the_limit() -> None:
 @pytest.mark.virtual_time
 async def test_a_waiter_is_woken_when_another_session_cancels_its_permit() -> None:
     """While a held permit uses up the quota, there is no time at which to look again."""
-    quota, clock = SharedQuota(1), Clock(asyncio.get_running_loop())
+    quota, clock = ProcessQuota(1), Clock(asyncio.get_running_loop())
     one, two = RateLimiter(clock, 1, quota=quota), RateLimiter(clock, 1, quota=quota)
     permit = await one.acquire()
     waiting = asyncio.create_task(two.acquire())
@@ -137,7 +137,7 @@ async def test_a_waiter_is_woken_when_another_session_cancels_its_permit() -> No
 @pytest.mark.virtual_time
 async def test_several_rate_limiters_keep_the_limit_and_each_gets_its_part() -> None:
     """Together they never send more than the limit in any minute, and none of them is starved."""
-    quota, clock = SharedQuota(100), Clock(asyncio.get_running_loop())
+    quota, clock = ProcessQuota(100), Clock(asyncio.get_running_loop())
     sent: list[list[float]] = [[], [], []]
 
     async def work(rate_limiter: RateLimiter, times: list[float]) -> None:

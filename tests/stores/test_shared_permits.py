@@ -13,7 +13,7 @@ import pytest
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import ServerQuota
-from hoox_async._core.quota.shared_learning import Accepted, Observed, Refused, SharedLearning
+from hoox_async._core.quota.quota_learning import Accepted, Observed, QuotaLearning, Throttled
 from hoox_async._io.protocols import SentPermit, SharedPermits
 from hoox_async._io.stores.postgres.database import PostgresDatabase
 from hoox_async._io.stores.postgres.migrations import in_schema
@@ -79,10 +79,10 @@ def permits_of(
     return PostgresPermits(ask, 1, 1, member, boot=boot, minute=minute)
 
 
-async def learn(permits: SharedPermits, answer: Observed | Refused | Accepted, sent_ago: float) -> Any:
+async def learn(permits: SharedPermits, answer: Observed | Throttled | Accepted, sent_ago: float) -> Any:
     """Write what this answer says, as a process does, and return what was read and whether it was written."""
     found = await permits.learned(sent_ago)
-    learning = SharedLearning.load(found.learned)
+    learning = QuotaLearning.load(found.learned)
     learning.apply(answer, found.counts)
     terms = learning.terms(found.counts.now)
     counts = found.counts._replace(now=0.0)
@@ -128,9 +128,9 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
             for permits in (in_sql, in_memory):
                 await permits.report(sent, cancelled)
         else:
-            answers: list[Observed | Refused | Accepted] = [
+            answers: list[Observed | Throttled | Accepted] = [
                 Observed(ServerQuota(100, rng.randrange(100), rng.choice([None, 20.0])), 0.2),
-                Refused(quota.last_permit, rng.choice([None, 3.0]), 100),
+                Throttled(quota.last_permit, rng.choice([None, 3.0]), 100),
                 Accepted(quota.last_permit),
             ]
             answer = rng.choice(answers)
@@ -140,7 +140,7 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
 async def test_what_is_learned_from_an_older_state_is_not_written(ask: Ask) -> None:
     """Of two processes that learn from the same state only the first is written."""
     first, second = permits_of(ask, "a"), permits_of(ask, "b")
-    learning = SharedLearning()
+    learning = QuotaLearning()
     found = [await permits.learned(0.1) for permits in (first, second)]
     terms = learning.terms(found[0].counts.now)
     assert await first.learn(found[0].version, learning.dump(), terms, 5.4)

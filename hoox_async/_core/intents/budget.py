@@ -120,7 +120,7 @@ class Budget:
         self._notify()
 
     def update_missing(self) -> None:
-        """The store does not have it any more: it refuses every charge, and nobody gives back any."""
+        """The store does not have it any more: it allows no charge, and nobody gives back any."""
         self.was_read, self._undecided = False, FREE
         self._notify()
 
@@ -152,10 +152,11 @@ class Budget:
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
-            raise self._exceeded_by(credits)
+            raise self.exceeded_by(credits)
         self.reserved += credits
 
-    def _exceeded_by(self, credits: Decimal) -> BudgetExceeded:
+    def exceeded_by(self, credits: Decimal) -> BudgetExceeded:
+        """The error where this much more would exceed the cap."""
         decides = self.spent + credits <= self.max_credits
         if self.name is not None:
             stored = StoredBudget(self.name, self.max_credits, self.spent + self._charged)

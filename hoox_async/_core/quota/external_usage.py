@@ -107,7 +107,7 @@ class ExternalUsage:
                 self._has_fixed_minutes = moved <= 2.0
 
     def widen_reserve(self) -> None:
-        """The server refused a request although the estimate allowed it: keep more free for a while."""
+        """The server throttled a request although the estimate allowed it: keep more free for a while."""
         self._variation += 1.0
 
     def is_known(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""What other clients use of the quota where the server sends no quota headers: inferred from its refusals."""
+"""What other clients use of the quota where the server sends no quota headers: inferred from 429s."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import attrs
 from .external_usage import MINUTE
 
 _ROOM = 2  # requests a minute that are left free besides
-_DOUBT = 2 * MINUTE  # a second refusal within this time confirms a first one that was implausible
+_DOUBT = 2 * MINUTE  # a second 429 within this time confirms a first one that was implausible
 _KEPT = 5 * MINUTE  # after this time without an answer nothing is known any more
 
 
 @attrs.define
 class InferredUsage:
-    """How many requests of a minute to leave to others, so that the server refuses none of ours.
+    """How many requests of a minute to leave to others, so that the server throttles none of ours.
 
-    After a refusal these are all that the server allows but those of ours that it had counted. From then on
+    After a 429 these are all that the server allows but those of ours that it had counted. From then on
     they become fewer every minute, by 1, 2, 4 and so on: our rate stays near what the server has accepted for
     a while, and then grows quickly if the others have gone. A server whose limit is lower than the configured
     one looks the same. All times are of one clock.
 
     ``reserve``: how many to leave, until ``none_after`` unless it is lowered before. ``lower_at``: when it is
-    lowered next, by ``lower_by``. ``doubted_at``: when a refusal came from which nothing was inferred.
+    lowered next, by ``lower_by``. ``doubted_at``: when a 429 came from which nothing was inferred.
     """
 
     reserve: int = 0
@@ -36,10 +36,10 @@ class InferredUsage:
         """How many requests of a minute to leave to others."""
         return self.reserve if now < self.none_after else 0
 
-    def refused(self, now: float, limit: int, ours: int) -> None:
-        """A request was refused. ``limit`` is the server's, and it had counted at most so many of ours.
+    def throttled(self, now: float, limit: int, ours: int) -> None:
+        """A request was throttled. ``limit`` is the server's, and it had counted at most so many of ours.
 
-        A refusal at less than half of our rate may have another reason than the minute's quota, such as a
+        A 429 at less than half of our rate may have another reason than the minute's quota, such as a
         limit for shorter times. So it counts only if another one follows, and then it halves the rate.
         """
         share = limit - self.used(now)

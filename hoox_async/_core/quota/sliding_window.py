@@ -1,7 +1,7 @@
 """The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
 
 Two counts are kept apart: the log of our own requests, which is exact and kept here, and what other clients
-of the workspace use, which is an estimate (`SharedLearning`). All times are the loop's, in seconds.
+of the workspace use, which is an estimate (`QuotaLearning`). All times are the loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from ..._api.models import ServerQuota
 from .external_usage import MINUTE, ExternalUsage
-from .refusals import Refusals
-from .shared_learning import MARGIN, QuotaCounts, SharedLearning
+from .quota_learning import MARGIN, QuotaCounts, QuotaLearning
+from .throttling import Throttling
 
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
@@ -56,9 +56,9 @@ class SlidingWindow:
     def __init__(self, limit: int, *, burst: int = BURST) -> None:
         self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit if that is smaller."""
-        self.learning: SharedLearning = SharedLearning()
+        self.learning: QuotaLearning = QuotaLearning()
         self.external: ExternalUsage = self.learning.external
-        self.refusals: Refusals = self.learning.refusals
+        self.throttling: Throttling = self.learning.throttling
         self._configured = limit
         self._burst = burst
         # Our own requests. A permit is in one of the first two until it ends.
@@ -89,7 +89,7 @@ class SlidingWindow:
         Infinite as long as only the end of an outstanding request can free one.
         """
         self._advance(now)
-        at = max(now, self.refusals.paused_until, self.external.hold_until)
+        at = max(now, self.throttling.paused_until, self.external.hold_until)
         if self._probe is not None:
             at = max(at, self._probe_until)
         paced_from = self._even_at - (self._burst - 1) * self._interval  # a burst ahead of the even rate
@@ -123,7 +123,7 @@ class SlidingWindow:
         used = max(self.external.used(now), self.learning.inferred.used(now))
         total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
         remaining = max(0, total - self._counted)
-        last = max(self._expiries[-1] if self._expiries else now, self.refusals.paused_until)
+        last = max(self._expiries[-1] if self._expiries else now, self.throttling.paused_until)
         return WindowSnapshot(
             self.limit, remaining, max(last, now + self._span) if self._held or used else last
         )
@@ -131,17 +131,17 @@ class SlidingWindow:
     def is_idle(self, now: float) -> bool:
         """Whether no permit is in use and nothing that was sent counts any more."""
         self._advance(now)
-        return not (self._held or self._outstanding or self._expiries or self.refusals.paused_until > now)
+        return not (self._held or self._outstanding or self._expiries or self.throttling.paused_until > now)
 
     @property
     def paused_until(self) -> float:
         """Until when nothing is sent because the server answered 429."""
-        return self.refusals.paused_until
+        return self.throttling.paused_until
 
     @property
-    def refused_since(self) -> float | None:
+    def throttled_since(self) -> float | None:
         """When the server began to answer nothing but 429; None if it does not."""
-        return self.refusals.refused_since
+        return self.throttling.throttled_since
 
     @property
     def held(self) -> int:
@@ -170,7 +170,7 @@ class SlidingWindow:
         self._even_at = max(self._even_at, now) + step
         self._taken_at = now
         self._held[self._last_permit] = (step, None)
-        if self.refusals.is_probing:
+        if self.throttling.is_probing:
             self._probe, self._probe_until = self._last_permit, now + _PROBE_TIMEOUT
         return self._last_permit
 
@@ -247,12 +247,12 @@ class SlidingWindow:
         """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
 
         ``seconds`` is what the server names; ``None`` (or 0, which names no time) leaves the length to us.
-        See `Refusals.extend_pause`.
+        See `Throttling.extend_pause`.
         """
         self._advance(now)
         ours = max(self._most_counted(now), self._counted)
         counts = QuotaCounts(now, self._least_counted(now), ours, self._last_permit)
-        if not self.refusals.is_late(now, permit):
+        if not self.throttling.is_late(now, permit):
             self._probe = None
         lasts = self.learning.pause(counts, seconds, permit, self._configured)
         self._span = MINUTE + self.learning.margin
@@ -261,7 +261,7 @@ class SlidingWindow:
 
     def is_void(self, permit: int) -> bool:
         """Whether it may not be used any more: a 429 has paused everything since it was taken."""
-        return self.refusals.predates_pause(permit)
+        return self.throttling.predates_pause(permit)
 
     def _least_counted(self, at: float) -> int:
         """How many of our requests a server had certainly counted when one that was sent then arrived."""

@@ -9,7 +9,8 @@
 5. An outcome that could not be written goes to `DeferredWrites`, to be written later.
 """
 
-from .attempt import AttemptBudget, SendOptions
+from .attempt import SendOptions
+from .attempt_budget import AttemptBudget
 from .session_budgets import SessionBudgets
 from .submitter import Submitter
 

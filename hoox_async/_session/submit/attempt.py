@@ -9,16 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from datetime import timedelta
-from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import attrs
 
 from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
-from ..._core.intents.budget import Budget
 from ..._core.intents.deliveries import will_be_delivered
 from ..._core.intents.intent import Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
@@ -52,69 +50,13 @@ from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices, process_answer
 from ..webhook_processor import WebhookProcessor
+from .attempt_budget import AttemptBudget
 from .deferred_writes import DeferredWrite, DeferredWrites
-from .session_budgets import SessionBudgets
 from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")
 _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
 _ANSWER_MARGIN = 10.0  # seconds: the loop may be late, and clocks differ
-
-
-class AttemptBudget(Protocol):
-    """Where the credits of an attempt are reserved: a caller's budget, or that of a batch, which waits."""
-
-    def name_to_charge(self, earlier: str | None) -> str | None:
-        """The name of the budget that the store charges; ``earlier``: that of a POST which is sent again."""
-        ...
-
-    async def reserve(self, credits: Decimal) -> None:
-        """Reserve credits. Raises `BudgetExceeded`."""
-
-    def charge(self, credits: Decimal) -> None:
-        """The store has charged this much of what is reserved."""
-
-    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
-        """End a reservation: the credits were (or may have been) spent, or certainly not.
-
-        ``charged``: `charge` was called for it.
-        """
-
-    async def refused(self) -> None:
-        """The store has refused to charge more: others have charged it too."""
-
-
-class SingleBudget:
-    """The budget of a single submission: it never waits, and without a `Budget` everything is allowed."""
-
-    def __init__(self, budget: Budget | None, budgets: SessionBudgets) -> None:
-        self._budget = budget
-        self._budgets = budgets
-
-    def name_to_charge(self, earlier: str | None) -> str | None:
-        """The name of the budget that the store charges: the caller's, or else that of the earlier POST."""
-        return earlier if self._budget is None else self._budget.name
-
-    async def reserve(self, credits: Decimal) -> None:
-        """Reserve credits. Raises `BudgetExceeded`."""
-        if self._budget is not None:
-            if not self._budget.allows(credits):
-                await self._budgets.refresh(self._budget)
-            self._budget.reserve(credits)
-
-    def charge(self, credits: Decimal) -> None:
-        """The store has charged this much of what is reserved."""
-        if self._budget is not None:
-            self._budget.charge(credits)
-
-    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
-        """End a reservation: the credits were (or may have been) spent, or certainly not."""
-        if self._budget is not None:
-            self._budget.release(credits, spent=spent, charged=charged)
-
-    async def refused(self) -> None:
-        """The store has refused to charge more."""
-        await self._budgets.refresh(self._budget)
 
 
 class SendOptions(NamedTuple):
@@ -231,7 +173,7 @@ class SubmitAttempt:
         try:
             yield
         except BudgetExceeded:
-            await budget.refused()
+            await budget.refresh()
             raise
         finally:
             budget.release(credits, spent=self._may_have_cost, charged=self._is_charged)

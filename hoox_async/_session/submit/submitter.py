@@ -40,7 +40,8 @@ from ..reads import Reads
 from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
-from .attempt import SendOptions, SingleBudget, SubmitAttempt
+from .attempt import SendOptions, SubmitAttempt
+from .attempt_budget import AttemptBudget
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
 from .session_budgets import SessionBudgets
@@ -134,9 +135,8 @@ class Submitter:
         permits = CallerPermits(self._services.rate_limiter, max_wait)
         deadline = None if max_wait is None else permits.since + max_wait
         acquire = partial(self.outages.acquire, permits)
-        return SendOptions(
-            acquire, Patience.SINGLE, SingleBudget(budget, self.budgets), permits.since, deadline
-        )
+        reserving = AttemptBudget(self.budgets, budget, waits=False)
+        return SendOptions(acquire, Patience.SINGLE, reserving, permits.since, deadline)
 
     async def send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """Send the intent ``wanted`` under its key until it is accepted, refused or lost.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ...._core.quota.shared_learning import QuotaCounts, QuotaTerms
+from ...._core.quota.quota_learning import QuotaCounts, QuotaTerms
 from ...._core.quota.sliding_window import BURST
 from ...protocols import Learned, Reservation, SentPermit
 

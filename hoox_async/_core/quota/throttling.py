@@ -13,17 +13,17 @@ _MAX_CONTRADICTIONS = 5  # consecutive answered requests with "nothing left", af
 
 
 @attrs.define
-class Refusals:
+class Throttling:
     """The pause after a 429, and whether a probe has shown that it is over. All times are of one clock.
 
-    ``paused_until``: until then nothing is sent. ``refused_since``: when the server began to answer nothing
+    ``paused_until``: until then nothing is sent. ``throttled_since``: when the server began to answer nothing
     but 429; None if it does not. ``is_probing``: since the pause, no request was answered with anything but
     a 429, so one is sent at a time. ``last_before_pause``: permits up to this one were taken before the
-    latest pause began. ``count``: consecutive refusals, each right after the pause of the one before.
+    latest pause began. ``count``: consecutive throttling, each right after the pause of the one before.
     """
 
     paused_until: float = -math.inf
-    refused_since: float | None = None
+    throttled_since: float | None = None
     is_probing: bool = False
     last_before_pause: int = 0
     count: int = 0
@@ -37,10 +37,10 @@ class Refusals:
         """Whether this 429 answers a request from before a pause that is over: it says nothing new."""
         return permit is not None and self.predates_pause(permit) and now >= self.paused_until
 
-    def refused(self, now: float) -> None:
+    def throttled(self, now: float) -> None:
         """A request was answered 429."""
-        if self.refused_since is None:
-            self.refused_since = now
+        if self.throttled_since is None:
+            self.throttled_since = now
         self.contradictions = 0
 
     def begin_pause(self, now: float, last_permit: int) -> bool:
@@ -56,9 +56,9 @@ class Refusals:
         """Pause for ``seconds``, or as long as seems right where that is None, NaN or 0. Returns the seconds.
 
         A time that the server names is kept, but capped at a minute: it may be wrong, and a probe shows that.
-        If the probe is refused too, the cap is two minutes, and so on. ``reset_in`` are the seconds until the
-        reset that the server named last. Without any such time the pause is one second, and twice as long
-        each time that its probe is refused, up to a minute.
+        If the probe is throttled too, the cap is two minutes, and so on. ``reset_in`` are the seconds until
+        the reset that the server named last. Without any such time the pause is one second, and twice as long
+        each time that its probe is throttled, up to a minute.
         """
         if seconds is None or not seconds > 0:
             if seconds is None or math.isnan(seconds):
@@ -70,7 +70,7 @@ class Refusals:
 
     def accepted(self, permit: int) -> bool:
         """A request was answered with anything but a 429. Returns whether that ends the probing."""
-        self.refused_since = None
+        self.throttled_since = None
         if not self.is_probing or permit <= self.last_before_pause:
             return False  # a request from before the pause proves nothing about now
         self.is_probing, self.count = False, 0

@@ -26,7 +26,7 @@ _MAX_STAGGER = 0.004  # seconds
 _SAME_CLOCK = 1.0  # seconds that a loop's clock may differ from the system's
 
 
-class SharedQuota:
+class ProcessQuota:
     """The sliding window of one workspace, and the rate limiters that take permits from it.
 
     Hold the ``lock`` while using the ``window``: each rate limiter may run on another loop, in another
@@ -81,11 +81,11 @@ class SharedQuota:
 
 
 _Workspace = tuple[int, str, bytes]  # process, base URL, hash of the API key
-_quotas: dict[_Workspace, SharedQuota] = {}
+_quotas: dict[_Workspace, ProcessQuota] = {}
 _quotas_lock = threading.Lock()
 
 
-def shared_quota(base_url: str, api_key: str, limit: int) -> SharedQuota | None:
+def process_quota(base_url: str, api_key: str, limit: int) -> ProcessQuota | None:
     """The quota of this workspace in this process; None on a loop whose clock is not the system's.
 
     It is kept until a minute after the last request. A forked child has its own.
@@ -98,4 +98,4 @@ def shared_quota(base_url: str, api_key: str, limit: int) -> SharedQuota | None:
     with _quotas_lock:
         for unused in [other for other, quota in _quotas.items() if other != key and quota.is_unused()]:
             del _quotas[unused]
-        return _quotas.setdefault(key, SharedQuota(limit))
+        return _quotas.setdefault(key, ProcessQuota(limit))

@@ -1,4 +1,4 @@
-"""The caps of credits of a batch: its own, and one that it shares with other submissions."""
+"""Where credits are reserved: a cap of a batch, and a budget that it has in common with others."""
 
 from __future__ import annotations
 
@@ -10,15 +10,35 @@ import pytest
 from batch_kit import avatar, edits, opened, space_of, states
 
 from hoox_async import BatchRunner, Budget, LookEdit
-from hoox_async._batch.batch_budget import BatchBudget
 from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._session.submit import SessionBudgets
+from hoox_async._session.submit import AttemptBudget, SessionBudgets
 from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)
 
 
-async def begin(budget: BatchBudget, credits: Decimal = TWO) -> asyncio.Task[None]:
+class StoreOfBudget:
+    """Stands for the session's budgets: what its store has of the budget now."""
+
+    def __init__(self, charged: int = 0, undecided: int = 0) -> None:
+        self.stored = StoredBudget("spring", Decimal(4), Decimal(charged))
+        self.undecided = Decimal(undecided)
+        self.readings = 0
+
+    async def refresh(self, budget: Budget | None) -> None:
+        self.readings += 1
+        if budget is not None and budget.name is not None:
+            budget.update(self.stored, self.undecided)
+
+
+def reserving(
+    budget: Budget | None, max_credits: int | None = None, stored: StoreOfBudget | None = None
+) -> AttemptBudget:
+    """As a batch reserves: it waits for what may still fit."""
+    return AttemptBudget(cast(SessionBudgets, stored or StoreOfBudget()), budget, max_credits, waits=True)
+
+
+async def begin(budget: AttemptBudget, credits: Decimal = TWO) -> asyncio.Task[None]:
     """A reservation in a task of its own, which has had time to be decided."""
     task = asyncio.ensure_future(budget.reserve(credits))
     for _ in range(3):
@@ -28,7 +48,7 @@ async def begin(budget: BatchBudget, credits: Decimal = TWO) -> asyncio.Task[Non
 
 async def test_without_a_cap_everything_may_be_reserved() -> None:
     """Without a cap any credits can be reserved, whatever was spent before."""
-    budget = BatchBudget(None)
+    budget = reserving(None)
     assert not budget.counts_earlier_runs
     await budget.reserve(Decimal(10**9))
     budget.release(Decimal(10**9), spent=True)
@@ -36,9 +56,9 @@ async def test_without_a_cap_everything_may_be_reserved() -> None:
     await budget.reserve(TWO)
 
 
-async def test_what_can_never_fit_is_refused_at_once() -> None:
-    """Credits that exceed the cap, or what earlier runs have left of it, are refused at once."""
-    budget = BatchBudget(5)
+async def test_what_can_never_fit_raises_at_once() -> None:
+    """Credits that exceed the cap, or what earlier runs have left of it, raise at once."""
+    budget = reserving(None, 5)
     with pytest.raises(BudgetExceeded):
         await budget.reserve(Decimal(6))
     budget.count(Decimal(4))
@@ -46,24 +66,11 @@ async def test_what_can_never_fit_is_refused_at_once() -> None:
         await budget.reserve(TWO)
 
 
-class StoreOfBudget:
-    """Stands for the session's budgets: what its store has of the budget now."""
-
-    def __init__(self, charged: int, undecided: int = 0) -> None:
-        self.stored = StoredBudget("spring", Decimal(4), Decimal(charged))
-        self.undecided = Decimal(undecided)
-        self.readings = 0
-
-    async def refresh(self, budget: Budget) -> None:
-        self.readings += 1
-        budget.update(self.stored, self.undecided)
-
-
-async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
+async def test_who_has_waited_is_not_held_back_by_what_was_read_before() -> None:
     """When the reservation before it is spent, a named budget is read again: others may have given back."""
     shared, store = Budget(4, name="spring"), StoreOfBudget(2)
-    budget = BatchBudget(None, shared, cast(SessionBudgets, store))
-    await budget.refused()
+    budget = reserving(shared, stored=store)
+    await budget.refresh()
     await budget.reserve(TWO)
     budget.charge(TWO)
     task = await begin(budget)
@@ -78,8 +85,8 @@ async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
 async def test_own_reservations_that_end_do_not_put_off_the_next_reading() -> None:
     """While others may give back credits, the store is read once a second, however many reservations end."""
     shared, store = Budget(4, name="spring"), StoreOfBudget(4, undecided=2)
-    budget = BatchBudget(None, shared, cast(SessionBudgets, store))
-    await budget.refused()
+    budget = reserving(shared, stored=store)
+    await budget.refresh()
     tasks = [await begin(budget) for _ in range(3)]
     for _ in range(20):
         await asyncio.sleep(0.5)
@@ -97,8 +104,8 @@ async def test_own_reservations_that_end_do_not_put_off_the_next_reading() -> No
 
 @pytest.mark.parametrize("spent", [True, False])
 async def test_what_may_still_fit_waits_for_the_reservations_before_it(spent: bool) -> None:
-    """A reservation that may still fit waits for those before it, and is refused if they are spent."""
-    budget = BatchBudget(3)
+    """A reservation that may still fit waits for those before it, and raises if they are spent."""
+    budget = reserving(None, 3)
     await budget.reserve(TWO)
     task = await begin(budget)
     assert not task.done()
@@ -112,7 +119,7 @@ async def test_what_may_still_fit_waits_for_the_reservations_before_it(spent: bo
 
 async def test_a_release_lets_only_as_many_go_as_fit() -> None:
     """After a release the first of three waiting reservations is made, and the others go on waiting."""
-    budget = BatchBudget(2)
+    budget = reserving(None, 2)
     await budget.reserve(TWO)
     tasks = [await begin(budget) for _ in range(3)]
     budget.release(TWO, spent=False)
@@ -125,7 +132,7 @@ async def test_a_release_lets_only_as_many_go_as_fit() -> None:
 
 async def test_a_wait_that_is_cancelled_reserves_nothing() -> None:
     """A wait that is cancelled reserves nothing, and the next reservation fits."""
-    budget = BatchBudget(2)
+    budget = reserving(None, 2)
     await budget.reserve(TWO)
     task = await begin(budget)
     task.cancel()
@@ -141,7 +148,7 @@ async def test_a_wait_that_is_cancelled_reserves_nothing() -> None:
 async def test_a_shared_budget_is_reserved_and_released_too() -> None:
     """What a batch reserves and spends is reserved and spent in its shared budget too."""
     shared = Budget(10, spent=1)
-    budget = BatchBudget(None, shared)
+    budget = reserving(shared)
     await budget.reserve(TWO)
     assert (shared.reserved, shared.left) == (TWO, Decimal(7))
     budget.release(TWO, spent=True)
@@ -153,7 +160,7 @@ async def test_an_item_waits_for_a_reservation_that_somebody_else_made(spent: bo
     """An item waits for somebody else's reservation in the shared budget, and its release wakes the item."""
     shared = Budget(3)
     shared.reserve(TWO)
-    task = await begin(BatchBudget(None, shared))
+    task = await begin(reserving(shared))
     assert not task.done()
     shared.release(TWO, spent=spent)
     if spent:
@@ -169,9 +176,9 @@ async def test_an_item_waits_for_a_reservation_that_somebody_else_made(spent: bo
 async def test_with_two_caps_an_item_has_to_fit_under_both(own: int, shared: int) -> None:
     """Credits that do not fit under one of two caps are reserved in neither."""
     common = Budget(shared)
-    budget = BatchBudget(own, common)
-    assert budget.refusal(TWO) is None
-    assert isinstance(budget.refusal(Decimal(3)), BudgetExceeded)
+    budget = reserving(common, own)
+    assert budget.exceeded_by(TWO) is None
+    assert isinstance(budget.exceeded_by(Decimal(3)), BudgetExceeded)
     with pytest.raises(BudgetExceeded):
         await budget.reserve(Decimal(3))
     assert common.reserved == 0
@@ -182,8 +189,8 @@ async def test_with_two_caps_an_item_has_to_fit_under_both(own: int, shared: int
 async def test_earlier_runs_count_against_the_batchs_own_cap_alone() -> None:
     """What earlier runs spent counts against the batch's own cap, and not in the shared budget."""
     shared = Budget(10)
-    assert not BatchBudget(None, shared).counts_earlier_runs
-    budget = BatchBudget(10, shared)
+    assert not reserving(shared).counts_earlier_runs
+    budget = reserving(shared, 10)
     assert budget.counts_earlier_runs
     budget.count(Decimal(8))
     assert shared.spent == 0

@@ -16,7 +16,7 @@ import attrs
 from ..._api.models import ServerQuota
 from .external_usage import ExternalUsage
 from .inferred_usage import InferredUsage
-from .refusals import Refusals
+from .throttling import Throttling
 
 MARGIN = 0.05
 """A request counts for this many seconds more than a minute, besides what its slow answer adds."""
@@ -49,7 +49,7 @@ class Observed(NamedTuple):
     sent_ago: float
 
 
-class Refused(NamedTuple):
+class Throttled(NamedTuple):
     """The request of this permit was answered 429.
 
     ``seconds``: the pause that the server names, or None. ``limit``: requests a minute, if it has named none.
@@ -66,7 +66,7 @@ class Accepted(NamedTuple):
     permit: int
 
 
-QuotaAnswer = Observed | Refused | Accepted
+QuotaAnswer = Observed | Throttled | Accepted
 
 
 class QuotaCounts(NamedTuple):
@@ -83,12 +83,12 @@ class QuotaCounts(NamedTuple):
 
 
 @attrs.define
-class SharedLearning:
+class QuotaLearning:
     """The limit, other clients' use, pause and margin, as the server's answers have shown them."""
 
     external: ExternalUsage = attrs.field(factory=ExternalUsage)
     inferred: InferredUsage = attrs.field(factory=InferredUsage)
-    refusals: Refusals = attrs.field(factory=Refusals)
+    throttling: Throttling = attrs.field(factory=Throttling)
     margin: float = MARGIN
 
     def dump(self) -> str:
@@ -96,13 +96,13 @@ class SharedLearning:
         state = {
             "external": self.external.dump(),
             "inferred": attrs.asdict(self.inferred),
-            "refusals": attrs.asdict(self.refusals),
+            "throttling": attrs.asdict(self.throttling),
             "margin": self.margin,
         }
         return json.dumps(state)
 
     @classmethod
-    def load(cls, text: str | None) -> SharedLearning:
+    def load(cls, text: str | None) -> QuotaLearning:
         """The state of a text that `dump` made; None: nothing was learned yet.
 
         One that can't be read, as a newer release may write it, counts as nothing: permits must go on.
@@ -112,22 +112,22 @@ class SharedLearning:
         try:
             state = json.loads(text)
             inferred = _loaded(InferredUsage, state["inferred"])
-            refusals = _loaded(Refusals, state["refusals"])
-            return cls(ExternalUsage.load(state["external"]), inferred, refusals, float(state["margin"]))
+            throttling = _loaded(Throttling, state["throttling"])
+            return cls(ExternalUsage.load(state["external"]), inferred, throttling, float(state["margin"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()
 
     def terms(self, now: float) -> QuotaTerms:
         """What the function that grants permits needs to know of it."""
-        external, refusals = self.external, self.refusals
+        external, throttling = self.external, self.throttling
         return QuotaTerms(
             external.limit,
             *self.reserves(now),
             self.none_after,
             self.margin,
             external.hold_until,
-            refusals.paused_until,
-            refusals.is_probing,
+            throttling.paused_until,
+            throttling.is_probing,
         )
 
     def reserves(self, now: float) -> tuple[int, int]:
@@ -148,7 +148,7 @@ class SharedLearning:
         match answer:
             case Observed(quota, sent_ago):
                 self.observe(quota, counts.now - sent_ago, counts)
-            case Refused(permit, seconds, limit):
+            case Throttled(permit, seconds, limit):
                 self.pause(counts, seconds, permit, limit)
             case Accepted(permit):
                 self.accepted(counts.now, permit)
@@ -158,16 +158,16 @@ class SharedLearning:
         counted = self.external.observe(counts.now, quota)
         if counted is not None:
             used = 0 if counted <= counts.most else max(0, counted - counts.least)
-            if self.refusals.is_believable(used, quota.remaining):
+            if self.throttling.is_believable(used, quota.remaining):
                 self.external.record(counts.now, sent_at, used, exhausted=not quota.remaining)
                 self.inferred.forget()
         if quota.remaining:
-            self.refusals.count = 0
+            self.throttling.count = 0
 
     def accepted(self, now: float, permit: int) -> bool:
         """The request of this permit was answered with anything but a 429. Whether that ends a pause."""
         self.inferred.accepted(now)
-        return self.refusals.accepted(permit)
+        return self.throttling.accepted(permit)
 
     def pause(self, counts: QuotaCounts, seconds: float | None, permit: int | None, limit: int) -> float:
         """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
@@ -175,26 +175,26 @@ class SharedLearning:
         ``seconds`` is what the server names, None where it names no time, and ``limit`` the requests a minute
         if it has named none.
         """
-        now, refusals = counts.now, self.refusals
-        refusals.refused(now)
-        if refusals.is_late(now, permit):
+        now, throttling = counts.now, self.throttling
+        throttling.throttled(now)
+        if throttling.is_late(now, permit):
             return 0.0
-        if refusals.begin_pause(now, counts.last_permit) and refusals.count == 1:
-            self._learn_from_refusal(now, self.external.limit or limit, counts.most)
-        return refusals.extend_pause(now, seconds, self.external.reset_within(now))
+        if throttling.begin_pause(now, counts.last_permit) and throttling.count == 1:
+            self._learn_from_429(now, self.external.limit or limit, counts.most)
+        return throttling.extend_pause(now, seconds, self.external.reset_within(now))
 
-    def _learn_from_refusal(self, now: float, limit: int, ours: int) -> None:
-        """Learn from a refusal of a request that was no probe. The server had counted at most ``ours``."""
+    def _learn_from_429(self, now: float, limit: int, ours: int) -> None:
+        """Learn from a 429 for a request that was no probe. The server had counted at most ``ours``."""
         if self.external.used(now):
             self.external.widen_reserve()
         elif self.external.is_known(now) or (ours >= limit and not self.inferred.used(now)):
             # all requests were ours: their network delays differ by more than the margin allows
             self.margin = min(2 * self.margin + 0.1, _MAX_MARGIN)
         else:
-            self.inferred.refused(now, limit, ours)
+            self.inferred.throttled(now, limit, ours)
 
 
-_State = TypeVar("_State", InferredUsage, Refusals)
+_State = TypeVar("_State", InferredUsage, Throttling)
 
 
 def _loaded(kind: type[_State], stored: Mapping[str, Any]) -> _State:
