@@ -156,7 +156,7 @@ def list_request(filters: Mapping[str, object]) -> WireRequest:
 
 
 def _path_segment(field: str, value: object) -> str:
-    """An id as one segment of a path. An id that would change which path is requested is refused."""
+    """An id as one segment of a path. An id that would change which path is requested is invalid."""
     if not is_id(value) or not value.strip(". ") or any(c in "/\\" for c in value):
         raise InvalidRequest(field, value, f"an id as the API gave it, without slashes, {ID}")
     return value

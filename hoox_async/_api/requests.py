@@ -155,7 +155,7 @@ def _texts(value: Iterable[str]) -> tuple[str, ...]:
     given: Any = value
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
         return tuple(given)
-    # anything else is refused by the validator, which knows the field's name
+    # anything else is invalid to the validator, which knows the field's name
     wrapped: Any = (given,) if isinstance(given, str | bytes) else given
     return wrapped  # type: ignore[no-any-return]
 
@@ -439,8 +439,8 @@ class LookEdit(_Common):
 
     - ``source``: the look that is edited; it is not changed itself. A `LookRef`, the text of one
       (``"avtr_a:look_1"``), anything with a ``.ref`` such as a `Look` or a `LookJob`, or (in a batch only)
-      the key of an item that is earlier in the input or in the store. A batch refuses a text that is both a
-      ref's and an earlier item's key.
+      the key of an item that is earlier in the input or in the store. In a batch a text that is both a
+      ref and an earlier item's key is invalid.
     - ``prompt``: what the new look should show.
     - ``style``: how the picture seems to be taken, a `Style` or its word; None leaves it to the API.
     - ``format``: ``"vertical"`` (9:16) or ``"horizontal"`` (16:9), or a `Format`; None leaves it to the API.

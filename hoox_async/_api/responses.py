@@ -132,7 +132,7 @@ def _is_success(response: WireResponse) -> bool:
 def parse_accepted(body: Any, source: LookRef | None) -> LookRef:
     """The ref in the answer to a POST. An edit's look is of the source's avatar where none is named.
 
-    An answer that names an edit's own source is refused: else the old picture would be taken for the new one.
+    An answer that names an edit's own source is invalid: else the old picture would be taken for the new one.
     """
     answer = _object(body, "the answer")
     avatar_id = _first(answer, _AVATAR_ID)

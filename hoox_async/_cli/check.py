@@ -368,7 +368,7 @@ def _consent(
 def _announcement(
     options: ConformanceOptions, plan: Plan, store: AnyStore | None, base_url: str, rpm: int
 ) -> list[str]:
-    from hoox_async._conformance import NAME, REFUSED
+    from hoox_async._conformance import FAILED_AT_FIRST, NAME
 
     picture = "the pictures that you named." if options.image else "pictures of the public catalogue."
     minutes = f"{1 + len(plan.wanted)} minutes" if plan.wanted else "half a minute"
@@ -387,7 +387,7 @@ def _announcement(
     if options.public_url is not None:
         lines += [
             f"- waits for deliveries on {options.listen}, {options.delivery_wait:g} s at most, and answers",
-            f"  the first {REFUSED} with 503, to see when they are sent again",
+            f"  the first {FAILED_AT_FIRST} with 503, to see when they are sent again",
         ]
     return [*lines, "The report holds no API key, token, address, id or name."]
 

@@ -45,7 +45,7 @@ def sandbox(
     """Serve a local imitation of the API until Ctrl-C.
 
     It costs nothing, and everything it holds is gone when it ends. Each one has another key, so that a store
-    of an earlier one is refused.
+    of an earlier one does not open.
 
     - `hoox-async sandbox --speed 100 --fault edit:drop_after:3`
 

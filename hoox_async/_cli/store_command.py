@@ -112,7 +112,7 @@ def prune(
 
     A pruned look is still found under its key, is not paid again, and its credits count; a report shows it as
     pruned. What is unknown, dropped or not settled is not touched. Needs no API key. Of a file no session may
-    be open, and releases that can't read it refuse it; copies of the store still hold what was erased.
+    be open, and versions that can't read it do not open it; copies of the store still hold what was erased.
 
     - `hoox-async store prune campaign.toml --older-than 90d --dry-run`
 

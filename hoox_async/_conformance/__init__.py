@@ -24,17 +24,17 @@ saves. It uses the public door only.
 from .assumptions import ASSUMPTIONS, Assumption, Fact, Promise
 from .observations import Balance, Observations
 from .purchases import FIRST_PRICE, NAME, OTHER_NAME_KEY, Wanted, choose
-from .receiver import REFUSED, Receiver
+from .receiver import FAILED_AT_FIRST, Receiver
 from .report import Report, build_report
 from .spelling import SpellingTransport
 from .steps import Check, Plan
 
 __all__ = [
     "ASSUMPTIONS",
+    "FAILED_AT_FIRST",
     "FIRST_PRICE",
     "NAME",
     "OTHER_NAME_KEY",
-    "REFUSED",
     "Assumption",
     "Balance",
     "Check",

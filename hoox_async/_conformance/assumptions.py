@@ -15,7 +15,7 @@ from . import judgements as of_answers
 from . import purchase_judgements as of_purchases
 from . import quota_judgements as of_quota
 from .observations import Observations
-from .receiver import REFUSED
+from .receiver import FAILED_AT_FIRST
 from .steps import NO_SUCH_WORD
 from .verdict import Seen, not_seen
 
@@ -107,7 +107,7 @@ _BALANCE = "--spend, with the balance before and after"
 _NOTHING = "no check"
 _ANY_WORD = "any of both vocabularies"
 _NOT_SETTLED = "a look with another word is never settled"
-_ONLY_ASKING = "deliveries are refused: looks are known by asking only"
+_ONLY_ASKING = "deliveries are rejected: looks are known by asking only"
 _RAW = "unknown fields are kept in raw, missing ones are None"
 
 ASSUMPTIONS: Sequence[Assumption] = tuple(Assumption(*row) for row in (
@@ -308,7 +308,7 @@ ASSUMPTIONS: Sequence[Assumption] = tuple(Assumption(*row) for row in (
      "a request more for each look", _DELIVERY, of_answers.delivery_picture),
     ("delivery.signed", "Signature of a delivery", of_answers.NO_SIGNATURE, "R", None,
      "good news: deliveries could be checked by it. Tell us", _DELIVERY, of_answers.delivery_is_unsigned),
-    ("delivery.repeated", f"After {REFUSED} deliveries that were answered 503",
+    ("delivery.repeated", f"After {FAILED_AT_FIRST} deliveries that were answered 503",
      "sent again after 1, 2 and 4 s, then dropped", "R", None,
      "lost deliveries are found by asking, later or earlier", _DELIVERY, of_answers.delivery_repeats),
     ("delivery.seconds", "How long the API waits for the answer to a delivery", "10 s", "R", None,

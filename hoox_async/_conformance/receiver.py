@@ -18,7 +18,7 @@ from hoox_async.webhooks import WebhookHub
 
 from .observations import ReceivedDelivery
 
-REFUSED = 3
+FAILED_AT_FIRST = 3
 """So many deliveries are answered 503, to see when the API sends them again."""
 _LONGEST_BODY = 256 * 1024
 
@@ -39,8 +39,8 @@ class _Hub(WebhookHub):
 class Receiver:
     """Listens on a host and port, records the deliveries to the hub's URLs, and passes them on.
 
-    The first `REFUSED` deliveries of the first POST that has one are answered 503. The path before the token
-    is not looked at, since a proxy may change it. Use it with ``async with``, which raises
+    The first `FAILED_AT_FIRST` deliveries of the first POST that has one are answered 503. The path before
+    the token is not looked at, since a proxy may change it. Use it with ``async with``, which raises
     `ConfigurationError` if the port is taken.
     """
 
@@ -97,7 +97,7 @@ class Receiver:
         return {body.get("look_id") or body.get("job_id") for body in bodies}
 
     def is_taken(self) -> bool:
-        """Whether the look whose deliveries were refused at first has been delivered."""
+        """Whether the look whose deliveries were answered 503 at first has been delivered."""
         first = self.deliveries[0].attempt
         return any(one.answered == 200 for one in self.deliveries if one.attempt == first)
 
@@ -111,7 +111,7 @@ class Receiver:
         at, body, attempt = datetime.now(UTC), await request.read(), self.hub.tokens.index(token)
         first = [one for one in self.deliveries if one.attempt == self.deliveries[0].attempt]
         is_first = not first or first[0].attempt == attempt
-        status = 503 if is_first and len(first) < REFUSED else await self.hub.handle(token, body)
+        status = 503 if is_first and len(first) < FAILED_AT_FIRST else await self.hub.handle(token, body)
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.deliveries.append(ReceivedDelivery(at, headers, _json(body), status, attempt))
         self._arrived.set()

@@ -52,7 +52,7 @@ Waiter = asyncio.Future[HooxError | None]
 class Payment(NamedTuple):
     """What the store knows of the intent that paid for a job's look.
 
-    ``own_key``: the key can be used again, so the intent is kept in the store after the job is released.
+    ``own_key``: the key can be used again, so the intent is kept in the store after the job is gone.
     ``expects_webhook``: a delivery will probably report the look's end.
     """
 
@@ -109,7 +109,7 @@ class LookJob:
 
     def __del__(self) -> None:
         if self._payment is not None and not self._payment.own_key:
-            self._registry.release(self._payment.key)
+            self._registry.unreferenced(self._payment.key)
 
     @property
     def avatar_id(self) -> str:
@@ -341,7 +341,7 @@ class JobRegistry:
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
-        self._released: list[str] = []  # keys
+        self._unreferenced: list[str] = []  # keys
         self._closed: HooxError | None = None
 
     @property
@@ -695,22 +695,22 @@ class JobRegistry:
         self._closed = error
         for job in list(self._jobs.values()):
             job._wake(error)
-        self._released.clear()
+        self._unreferenced.clear()
 
     # --- forgetting
 
-    def release(self, key: str) -> None:
+    def unreferenced(self, key: str) -> None:
         """The job of this intent is not referenced any more: the store may forget it once it is settled."""
         if self._closed is None:
-            self._released.append(key)
+            self._unreferenced.append(key)
 
-    async def forget_released(self) -> None:
+    async def forget_unreferenced(self) -> None:
         """Have the store forget the intents whose jobs are not referenced, if they are settled.
 
-        One that is not settled yet is released again once it is. Raises `StoreError`.
+        One that is not settled yet comes again once it is. Raises `StoreError`.
         """
-        while self._released:
-            await self._services.store.forget(self._released.pop())
+        while self._unreferenced:
+            await self._services.store.forget(self._unreferenced.pop())
 
 
 def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:

@@ -1,4 +1,4 @@
-"""What the parts of one open session share."""
+"""What the parts of one open session use."""
 
 from __future__ import annotations
 

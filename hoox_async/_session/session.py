@@ -247,7 +247,7 @@ class HooxSession:
             max_wait = await await_source(
                 runtime.services, runtime.registry, ref_of(request.source), key, max_wait
             )
-        await runtime.registry.forget_released()
+        await runtime.registry.forget_unreferenced()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         runtime.pictures.remember(intent)
         return runtime.registry.job_of(intent)

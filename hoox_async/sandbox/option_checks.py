@@ -16,7 +16,7 @@ from .._api.endpoints import Endpoint
 from ..errors import ConfigurationError
 
 
-def refuse(name: str, value: object, expected: str) -> ConfigurationError:
+def invalid_option(name: str, value: object, expected: str) -> ConfigurationError:
     """The error for an option that is not usable."""
     return ConfigurationError(f"{name}: {value!r} is not usable; expected {expected}")
 
@@ -25,13 +25,13 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Raise `ConfigurationError` unless it is one of these values, and of the same type."""
     known = tuple(choices)
     if not any(type(value) is type(choice) and value == choice for choice in known):
-        raise refuse(name, value, "one of " + ", ".join(map(repr, known)))
+        raise invalid_option(name, value, "one of " + ", ".join(map(repr, known)))
 
 
 def check_flag(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless it is True or False."""
     if not isinstance(value, bool):
-        raise refuse(name, value, "True or False")
+        raise invalid_option(name, value, "True or False")
 
 
 def check_number(
@@ -42,7 +42,7 @@ def check_number(
     if not usable or not least <= value <= most or (above and value == least):  # type: ignore[operator]
         start = f"above {least:g}" if above else f"of {least:g} or more"
         expected = f"from {least:g} to {most:g}" if math.isfinite(most) else start
-        raise refuse(name, value, f"a number {expected}")
+        raise invalid_option(name, value, f"a number {expected}")
 
 
 def check_whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
@@ -50,7 +50,7 @@ def check_whole(name: str, value: object, *, least: int, most: int | None = None
     usable = isinstance(value, int) and not isinstance(value, bool)
     if not usable or value < least or (most is not None and value > most):  # type: ignore[operator]
         expected = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise refuse(name, value, f"a whole number {expected}")
+        raise invalid_option(name, value, f"a whole number {expected}")
 
 
 def check_credits(name: str, value: object) -> Decimal:
@@ -60,7 +60,7 @@ def check_credits(name: str, value: object) -> Decimal:
     except InvalidOperation:
         credits = None
     if credits is None or isinstance(value, bool) or not credits.is_finite() or credits < 0:
-        raise refuse(name, value, "a Decimal, a whole number or the text of a number, 0 or more")
+        raise invalid_option(name, value, "a Decimal, a whole number or the text of a number, 0 or more")
     return credits
 
 
@@ -69,12 +69,12 @@ def check_faults(name: str, faults: Iterable[Any], kind: type) -> tuple[tuple[En
     endpoints = (*(endpoint.value for endpoint in Endpoint), "picture")
     expected = f"tuples of an endpoint ({', '.join(endpoints)}), the number of a request from 1, and a Fault"
     if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
-        raise refuse(name, faults, expected)
+        raise invalid_option(name, faults, expected)
     checked = tuple(faults)
     for one in checked:
         usable = isinstance(one, tuple) and len(one) == 3 and one[0] in endpoints and isinstance(one[2], kind)
         if not usable or not isinstance(one[1], int) or isinstance(one[1], bool) or one[1] < 1:
-            raise refuse(name, one, expected)
+            raise invalid_option(name, one, expected)
     return checked
 
 
@@ -82,11 +82,11 @@ def check_rates(name: str, rates: Any, kind: type) -> None:
     """Raise `ConfigurationError` unless it maps faults to shares that are 1 at most together."""
     expected = "a mapping of Fault to a share from 0 to 1, with a sum of 1 at most"
     if not isinstance(rates, Mapping) or not all(isinstance(fault, kind) for fault in rates):
-        raise refuse(name, rates, expected)
+        raise invalid_option(name, rates, expected)
     for fault, share in rates.items():
         check_number(f"{name}[{fault.name}]", share, most=1.0)
     if sum(rates.values()) > 1 + 1e-9:
-        raise refuse(name, rates, expected)
+        raise invalid_option(name, rates, expected)
 
 
 def one_of(*choices: object) -> Callable[[Any, attrs.Attribute[Any], object], None]:
@@ -122,7 +122,7 @@ def a_tuple_of_seconds(owner: Any, attribute: attrs.Attribute[Any], value: objec
     """A validator for a field of an options class: a tuple of numbers of seconds, 0 or more."""
     name = _field(owner, attribute)
     if not isinstance(value, tuple):
-        raise refuse(name, value, "a tuple of seconds")
+        raise invalid_option(name, value, "a tuple of seconds")
     for position, seconds in enumerate(value):
         check_number(f"{name}[{position}]", seconds)
 

@@ -18,7 +18,7 @@ from .answer_forms import AnswerForms
 from .fault_injection import Fault
 from .generation import Duration, Ending
 from .loop_thread import LoopThread
-from .option_checks import check_faults, check_number, check_whole, refuse
+from .option_checks import check_faults, check_number, check_whole, invalid_option
 from .quota_window import QuotaKind
 from .response_bodies import Vocabulary
 from .sandbox_runtime import SandboxRuntime
@@ -90,7 +90,7 @@ class Sandbox:
         check_number("latency", latency)
         check_whole("port", port, least=0, most=65535)
         if deliveries is not None and not isinstance(deliveries, DeliveryOptions):
-            raise refuse("deliveries", deliveries, "a DeliveryOptions, or None")
+            raise invalid_option("deliveries", deliveries, "a DeliveryOptions, or None")
         faults = check_faults("faults", faults, Fault)
         for _, _, fault in faults:
             _check_servable(fault)
@@ -296,7 +296,7 @@ def _complete(done: Future[_T], function: Callable[[], _T]) -> None:
 
 def _check_servable(fault: object) -> None:
     if not isinstance(fault, Fault):
-        raise refuse("fault", fault, "a Fault, such as Fault.DROP_AFTER")
+        raise invalid_option("fault", fault, "a Fault, such as Fault.DROP_AFTER")
     if fault.kind == "refuse":
         raise ConfigurationError(
             f"Fault.{fault.name}: a server that listens can't refuse; use InProcessTransport"

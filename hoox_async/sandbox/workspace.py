@@ -25,7 +25,7 @@ from .option_checks import (
     check_number,
     check_rates,
     check_whole,
-    refuse,
+    invalid_option,
 )
 from .personas import catalogue, traits_of
 from .quota_window import QuotaKind, QuotaWindow
@@ -105,7 +105,9 @@ class Space:
         check_number("speed", speed, above=True)
         check_number("failures", failures, most=1.0)
         if duration is not None and not callable(duration):
-            raise refuse("duration", duration, "a function of a look's number and its request, or None")
+            raise invalid_option(
+                "duration", duration, "a function of a look's number and its request, or None"
+            )
         faults = check_faults("faults", faults, Fault)
         check_rates("fault_rates", fault_rates or {}, Fault)
         check_flag("list_pending", list_pending)
@@ -113,7 +115,7 @@ class Space:
         if api_key is not None and (not isinstance(api_key, str) or not api_key.strip()):
             raise ConfigurationError("api_key: expected a text that is not empty, or None")
         if forms is not None and not isinstance(forms, AnswerForms):
-            raise refuse("forms", forms, "an AnswerForms, or None")
+            raise invalid_option("forms", forms, "an AnswerForms, or None")
         rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
         self._ids = Random(rng.getrandbits(64))  # noqa: S311
         self.api_key: str = api_key or f"hx_live_{rng.getrandbits(256):064x}"

@@ -69,7 +69,7 @@ class WebhookHub:
         self._in_flight = 0
         self._closed = False
         self._idle: asyncio.Event | None = None
-        self._refused = LogLimit(_log_refused)
+        self._rejected = LogLimit(_log_rejected)
 
     def __repr__(self) -> str:
         return f"<WebhookHub {self.public_url}>"
@@ -87,7 +87,7 @@ class WebhookHub:
         while self._in_flight:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
-        self._refused.close()
+        self._rejected.close()
 
     def url_for(self, attempt_id: str) -> str:
         """The URL to give to the API for this attempt. Its last part is a bearer secret: don't log it.
@@ -163,10 +163,10 @@ class WebhookHub:
         try:
             attempt_id = self._signer.attempt_of(token.removesuffix("/"))
         except WebhookRejected as rejected:
-            self._refused.add(_BAD_TOKEN)
+            self._rejected.add(_BAD_TOKEN)
             return rejected.status
         if self._closed or self._in_flight >= self._max_in_flight:
-            self._refused.add(_CLOSED if self._closed else _TOO_MANY)
+            self._rejected.add(_CLOSED if self._closed else _TOO_MANY)
             return TRY_AGAIN
         self._in_flight += 1
         try:
@@ -187,7 +187,7 @@ class WebhookHub:
                     return whole
                 return await self._dispatch(attempt_id, whole)
         except TimeoutError:
-            self._refused.add(f"{if_late}, not received within {self._answer_within:g} s")
+            self._rejected.add(f"{if_late}, not received within {self._answer_within:g} s")
             return if_late
 
     async def _dispatch(self, attempt_id: str, body: bytes) -> int:
@@ -209,13 +209,13 @@ class WebhookHub:
                 why = f"503, it could not be stored: {error}"
             except Exception:
                 _log.exception("a delivery could not be stored; the API will send it again")
-        self._refused.add(why)
+        self._rejected.add(why)
         return TRY_AGAIN
 
 
-def _log_refused(counts: Counter[str]) -> None:
+def _log_rejected(counts: Counter[str]) -> None:
     reasons = "; ".join(f"{count} with {why}" for why, count in counts.items())
-    _log.warning("deliveries were refused: %s", reasons)
+    _log.warning("deliveries were rejected: %s", reasons)
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes | int:

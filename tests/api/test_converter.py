@@ -29,7 +29,7 @@ from hoox_async._api.converter import parse_json, read_id, strict_converter
     ],
 )
 def test_nothing_is_coerced(kind: Any, value: object) -> None:
-    """A value of another type is refused: None is no text, "false" is no bool, a text is no list."""
+    """A value of another type is an error: None is no text, "false" is no bool, a text is no list."""
     with pytest.raises(ValueError, match=r"^expected .*, got "):
         strict_converter().structure(value, kind)
 

@@ -91,7 +91,7 @@ def test_the_four_reads() -> None:
 
 @pytest.mark.parametrize("bad", ["..", ".", "a/b", "a\\b", "", " ", "a\nb", "../../v2/x", None, 7])
 def test_an_avatar_id_cannot_change_the_path(bad: Any) -> None:
-    """An id with slashes or dots, or one that is no text, is refused."""
+    """An id with slashes or dots, or one that is no text, is an error."""
     with pytest.raises(InvalidRequest):
         endpoints.avatar_request(bad)
 

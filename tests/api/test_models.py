@@ -42,7 +42,7 @@ def test_a_text_that_is_no_ref_is_refused(text: Any) -> None:
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, b"look"])
 @pytest.mark.parametrize("field", ["avatar_id", "look_id"])
 def test_the_ids_of_a_ref_must_be_text(field: str, bad: Any) -> None:
-    """An id that is empty or no text is refused when the ref is made, with the field's name."""
+    """An id that is empty or no text is an error when the ref is made, with the field's name."""
     with pytest.raises(InvalidRequest) as caught:
         attrs.evolve(REF, **{field: bad})
     assert (caught.value.field, caught.value.value) == (field, bad)

@@ -335,7 +335,7 @@ def test_requests_are_hashable() -> None:
     assert len({prompt(extra={"a": [1]}), prompt(extra={"a": [1]}), edit(), images()}) == 3
 
 
-# --- what is refused --------------------------------------------------------------------------
+# --- what is invalid --------------------------------------------------------------------------
 
 MAKERS = [prompt, images, edit]
 each = pytest.mark.parametrize("make", MAKERS)
@@ -344,7 +344,7 @@ each = pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("make", [prompt, edit])
 @pytest.mark.parametrize("bad", ["", "  \n", None, 7, ["a"], b"a"])
 def test_a_prompt_must_be_text(make: Make, bad: Any) -> None:
-    """An empty prompt, or one that is no text, is refused when the request is made."""
+    """An empty prompt, or one that is no text, is an error when the request is made."""
     error = refused(make, "prompt", bad)
     assert (error.field, error.value) == ("prompt", bad)
     assert error.expected == "text that is not empty"
@@ -363,7 +363,7 @@ def test_a_prompt_must_be_text(make: Make, bad: Any) -> None:
 )
 @pytest.mark.parametrize("bad", ["", " ", 7, ["a"]])
 def test_name_and_place_must_be_text_or_none(make: Make, field: str, bad: Any) -> None:
-    """None leaves name and place open; an empty text is refused."""
+    """None leaves name and place open; an empty text is an error."""
     error = refused(make, field, bad)
     assert (error.field, error.value, error.expected) == (field, bad, "text that is not empty")
 
@@ -389,7 +389,7 @@ def test_tags_are_a_list_of_texts(bad: Any) -> None:
 
 @pytest.mark.parametrize(("make", "bad"), [(prompt, None), (prompt, "square"), (edit, "9:16"), (edit, "")])
 def test_a_format_is_vertical_or_horizontal(make: Make, bad: Any) -> None:
-    """Any other format is refused; only an edit may leave it open."""
+    """Any other format is an error; only an edit may leave it open."""
     error = refused(make, "format", bad)
     assert (error.field, error.value, error.expected) == ("format", bad, "one of vertical, horizontal")
 
@@ -436,7 +436,7 @@ LISTS = [(prompt, "element_images"), (images, "image_urls"), (edit, "images")]
     ],
 )
 def test_a_picture_must_be_given_as_a_url(make: Make, field: str, bad: Any) -> None:
-    """A local file is refused: the error says which picture it is and that the API takes URLs."""
+    """A local file is an error: the error says which picture it is and that the API takes URLs."""
     error = refused(make, field, [URL, bad])
     assert (error.field, error.value) == (f"{field}[1]", bad)
     assert "URL" in error.expected
@@ -446,13 +446,13 @@ def test_a_picture_must_be_given_as_a_url(make: Make, field: str, bad: Any) -> N
 @pytest.mark.parametrize(("make", "field"), LISTS)
 @pytest.mark.parametrize("bad", [None, 7, pathlib.PurePosixPath("photo.jpg")])
 def test_pictures_must_be_given_as_a_list(make: Make, field: str, bad: Any) -> None:
-    """Something that is no list is refused with the name of the field that it was given for."""
+    """Something that is no list is an error with the name of the field that it was given for."""
     error = refused(make, field, bad)
     assert (error.field, error.value, error.expected) == (field, bad, "a list of http(s) URLs")
 
 
 def test_an_avatar_needs_at_least_one_image() -> None:
-    """An empty list of image URLs is refused."""
+    """An empty list of image URLs is an error."""
     error = refused(images, "image_urls", ())
     assert (error.field, error.value, error.expected) == ("image_urls", [], "at least one image URL")
 
@@ -460,7 +460,7 @@ def test_an_avatar_needs_at_least_one_image() -> None:
 @each
 @pytest.mark.parametrize("bad", ["", "hook", "ftp://x.example", "https://", 7, "http://a b"])
 def test_a_webhook_url_must_be_a_http_url(make: Make, bad: Any) -> None:
-    """A webhook_url that is no http(s) URL is refused."""
+    """A webhook_url that is no http(s) URL is an error."""
     error = refused(make, "webhook_url", bad)
     assert (error.field, error.value) == ("webhook_url", bad)
     assert "http(s) URL" in error.expected
@@ -476,7 +476,7 @@ def test_a_webhook_url_that_is_refused_is_not_in_the_message(make: Make) -> None
 @each
 @pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {"a": 1}, {1: "a"}, {"a": None}])
 def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
-    """Metadata other than a mapping of text to text is refused: stores and reports hold nothing else."""
+    """Metadata other than a mapping of text to text is an error: stores and reports hold nothing else."""
     error = refused(make, "metadata", bad)
     assert (error.field, error.value, error.expected) == ("metadata", bad, "a mapping of text to text")
 
@@ -484,7 +484,7 @@ def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
 @each
 @pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {1: "a"}])
 def test_extra_is_a_mapping_of_names(make: Make, bad: Any) -> None:
-    """`extra` that is no mapping, or has a name that is no text, is refused."""
+    """`extra` that is no mapping, or has a name that is no text, is an error."""
     error = refused(make, "extra", bad)
     assert (error.field, error.value) == ("extra", bad)
 
@@ -500,14 +500,14 @@ def test_extra_is_a_mapping_of_names(make: Make, bad: Any) -> None:
     ],
 )
 def test_extra_holds_json_only(bad: Any, field: str, value: Any) -> None:
-    """A value that JSON cannot hold is refused, and the error names its place."""
+    """A value that JSON cannot hold is an error, and the error names its place."""
     error = refused(prompt, "extra", bad)
     assert (error.field, error.value) == (field, value)
 
 
 @pytest.mark.parametrize("number", [10**5000, -(10**4300), 1 << 20_000], ids=["a", "b", "c"])
 def test_extra_holds_no_number_that_cannot_be_written(number: int) -> None:
-    """A number of more than 4,300 digits, which Python does not write as text, is refused."""
+    """A number of more than 4,300 digits, which Python does not write as text, is an error."""
     error = refused(prompt, "extra", {"a": [number]})
     assert (error.field, error.expected) == ("extra.a[0]", "a JSON value")
     assert "this int" in str(error)
@@ -518,7 +518,7 @@ def test_extra_holds_no_number_that_cannot_be_written(number: int) -> None:
 
 
 def test_extra_is_a_hundred_levels_deep_at_most() -> None:
-    """Deeper values are refused: writing the digest, record and body must not exhaust the stack."""
+    """Deeper values are errors: writing the digest, record and body must not exhaust the stack."""
     deep: Any = 1
     for _ in range(99):
         deep = [deep]
@@ -599,7 +599,7 @@ def test_a_source_that_names_no_look_is_refused(bad: Any) -> None:
 
 
 def test_an_outcome_without_a_look_is_no_source() -> None:
-    """Something whose `.ref` is None is refused as a source."""
+    """Something whose `.ref` is None is an error as a source."""
 
     class Outcome:
         ref = None

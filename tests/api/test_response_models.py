@@ -271,7 +271,7 @@ def test_details_of_another_look_are_refused() -> None:
 
 
 def test_the_list_has_looks_without_status() -> None:
-    """Looks of the list have no status but must name their avatar; anything but a list is refused."""
+    """Looks of the list have no status but must name their avatar; anything but a list is an error."""
     listed = {name: value for name, value in FULL_LOOK.items() if name != "status"}
     found = responses.parse_looks([listed, {"id": "look_9", "avatar_id": "avtr_public"}])
     assert [look.ref for look in found] == [REF, LookRef("avtr_public", "look_9")]

@@ -266,7 +266,7 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     refused = cli("batch", file, "--yes")
     assert refused.code == 1
     assert "changed      2: alex/stage, noor/stage" in refused.err
-    assert "refused; --changed redo costs 4 credits, keep none" in refused.err
+    assert "an error; --changed redo costs 4 credits, keep none" in refused.err
     assert "rejected: alex/stage, noor/stage" in refused.out
     assert cli("batch", file, "--yes", "--changed", "keep").code == 0
     assert cli.sandbox.credits_spent == 8

@@ -341,13 +341,13 @@ def test_any_damage_is_a_store_error_or_still_a_record(value: Any, name: str, lo
         assert load_intent(dump_intent(loaded)) == loaded
 
 
-# --- records of a newer release, in a store that several releases share
+# --- records of a newer version, in a store that several versions share
 
 _FREE_JSON = {"raw", "extra", "metadata"}
 
 
 def newer(value: Any, name: str = "") -> Any:
-    """A record as a newer release writes it: with a field more in every object that we have a class for."""
+    """A record as a newer version writes it: with a field more in every object that we have a class for."""
     if isinstance(value, list):
         return [newer(each, name) for each in value]
     if not isinstance(value, dict) or name in _FREE_JSON:
@@ -361,7 +361,7 @@ def with_newer_fields(intent: Intent) -> str:
 
 @given(our.intents)
 def test_a_newer_record_is_read_and_written_back_without_loss(intent: Intent) -> None:
-    """Fields that this release does not know are ignored by a shared store, kept, and damage to a file."""
+    """Fields that this version does not know are ignored by a shared store, kept, and damage to a file."""
     record = with_newer_fields(intent)
     assert load_intent(record, newer=True) == load_intent(dump_intent(intent))
     assert json.loads(rewrite(record, intent)) == json.loads(record)

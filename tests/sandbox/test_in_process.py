@@ -173,7 +173,7 @@ async def test_a_webhook_is_passed_to_deliver_when_its_look_settles() -> None:
 
 
 async def test_a_picture_is_fetched_without_a_key() -> None:
-    """The response is a JPEG, and an unknown name is refused."""
+    """The response is a JPEG, and an unknown name is an error."""
     pytest.importorskip("PIL")
     space = Space()
     async with opened(space) as transport:

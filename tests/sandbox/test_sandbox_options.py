@@ -52,7 +52,7 @@ def call(space: Space, method: str, path: str, now: float = 0.0, /, **fields: An
     ],
 )
 def test_an_option_that_is_not_usable_is_named(option: str, value: Any, expected: str) -> None:
-    """A wrong option of the sandbox is refused at once; the error names it, its value, and what is right."""
+    """A wrong option of the sandbox is an error at once; the error names it, its value, and what is right."""
     with pytest.raises(ConfigurationError) as caught:
         Sandbox(**{option: value})
     text = str(caught.value)
@@ -66,7 +66,7 @@ def test_an_option_that_is_not_usable_is_named(option: str, value: Any, expected
     ["images", "looks_of_images", "created", "result", "failure_code", "errors", "codes", "reset", "copies"],
 )
 def test_a_form_that_does_not_exist_is_named(field: str) -> None:
-    """A wrong word for a form of answers is refused; the error names field, value and the words there are."""
+    """A wrong word for a form of answers is an error; it names field, value and the words there are."""
     wrong: dict[str, Any] = {field: "other"}
     with pytest.raises(
         ConfigurationError, match=rf"AnswerForms\.{field}: 'other' is not usable; expected one"
@@ -79,7 +79,7 @@ def test_a_form_that_does_not_exist_is_named(field: str) -> None:
     [("form", "oldest"), ("lose", 2), ("early", -0.1), ("delay", -1), ("timeout", 0), ("retries", [1.0])],
 )
 def test_a_way_to_deliver_that_is_not_usable_is_named(field: str, value: Any) -> None:
-    """A wrong option of deliveries is refused; the error names it and its value."""
+    """A wrong option of deliveries is an error; the error names it and its value."""
     with pytest.raises(ConfigurationError) as caught:
         DeliveryOptions(**{field: value})
     assert str(caught.value).startswith(f"DeliveryOptions.{field}: {value!r} is not usable; expected ")
@@ -87,7 +87,7 @@ def test_a_way_to_deliver_that_is_not_usable_is_named(field: str, value: Any) ->
 
 @pytest.mark.parametrize(("known", "other"), [("imageUrls", "images"), ("images", "imageUrls")])
 def test_images_can_have_one_name_only(known: Any, other: str) -> None:
-    """With ``images`` set to one name, the other one is refused as a creation without images."""
+    """With ``images`` set to one name, the other one is an error as a creation without images."""
     space = Space(forms=AnswerForms(images=known))
     assert call(space, "POST", "/avatar/create", **{other: [PICTURE]}).status == 400
     assert call(space, "POST", "/avatar/create", **{known: [PICTURE]}).status == 201
@@ -198,7 +198,7 @@ def test_a_reset_has_the_chosen_form(reset: Any, value: str | None) -> None:
 
 
 def test_the_quota_can_be_of_another_time_and_be_told_by_no_header() -> None:
-    """Two requests in 6 s: the third is refused, and counts again 6 s after the first. No header tells it."""
+    """Two requests in 6 s: the third is throttled, and counts again 6 s after the first.."""
     space = Space(requests_per_minute=2, quota_window=6.0, forms=AnswerForms(quota_headers="none"))
     answers = [call(space, "GET", "/avatar/list", now) for now in (0.0, 1.0, 5.9, 6.1)]
     assert [answer.status for answer in answers] == [200, 200, 429, 200]

@@ -371,7 +371,7 @@ async def test_a_permit_that_a_stopped_process_reads_too_late_is_not_used() -> N
 async def test_what_a_newer_release_has_learned_stops_nobody() -> None:
     """Where the text of what was learned can't be read, permits are granted and none is wasted."""
     async with processes(1) as (quota, (process,)):
-        quota.learned_text = '{"limits": {"of": "a newer release"}}'
+        quota.learned_text = '{"limits": {"of": "a newer version"}}'
         await process.send_many(5)
         await asyncio.sleep(1.0)
         assert (len(process.sends), quota.granted) == (5, 5)

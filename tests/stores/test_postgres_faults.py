@@ -304,7 +304,7 @@ async def test_a_long_foreign_transaction_hides_no_change(postgres: Server, post
 
 
 async def test_fields_of_a_newer_release_survive(postgres: Server, postgres_schema: str) -> None:
-    """A record with a field that this release does not know is read, advanced, and keeps the field."""
+    """A record with a field that this version does not know is read, advanced, and keeps the field."""
     async with opened(postgres.url, postgres_schema) as store:
         await store.plan(planned("a"))
         [row] = await store._queries.get(store._id, ["a"])

@@ -39,7 +39,7 @@ def newer(tmp_path: Path) -> list[Migration]:
 
 
 def database(url: str, schema: str, newest: list[Migration] | None = None) -> PostgresDatabase:
-    """A database object of this release, or of one that knows these migrations."""
+    """A database object of this version, or of one that knows these migrations."""
     opened = PostgresDatabase(url, schema=schema)
     if newest is not None:
         opened._migrations = newest
@@ -144,7 +144,7 @@ async def test_a_migration_that_fails_leaves_nothing(
 async def test_a_schema_that_needs_a_newer_release_is_refused(
     postgres: Server, postgres_url: str, postgres_schema: str
 ) -> None:
-    """Only where the schema's stated minimum is above what this release knows it is refused."""
+    """Only where the schema's stated minimum is above what this version knows it is refused."""
     async with database(postgres_url, postgres_schema):
         pass
     insert = f'INSERT INTO "{postgres_schema}".schema_versions (version, minimum_client) VALUES (%s, %s)'

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    return [r.getMessage() for r in caplog.records if "rejected" in r.getMessage()]
 
 
 async def test_a_refusal_says_why_and_not_the_token(caplog: pytest.LogCaptureFixture) -> None:

@@ -120,8 +120,8 @@ class BatchOptions:
         Changed,
         Parameter(
             group=_ITEMS,
-            help="What to do with an item that was changed after it was paid for: refuse it (error), keep "
-            "the look that was paid for (keep), or pay for a new one (redo). Default: error.",
+            help="What to do with an item that was changed after it was paid for: give an error (error), "
+            "keep the look that was paid for (keep), or pay for a new one (redo). Default: error.",
         ),
     ] = "error"
     store: Annotated[

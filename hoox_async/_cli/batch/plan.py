@@ -67,8 +67,8 @@ class Plan:
         """The keys that will be paid again."""
         redone = set(self.changed) if options.changed == "redo" else set()
         tried = {key for key in self.keys & self.stored.keys() if self.stored[key].state in options.retry}
-        refused = set(self.changed) if options.changed == "error" else set()
-        return redone | (tried - refused)
+        kept = set(self.changed) if options.changed == "error" else set()
+        return redone | (tried - kept)
 
     def to_send(self, options: BatchOptions) -> list[BatchItem]:
         """The items that will be sent."""
@@ -271,7 +271,7 @@ def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
     lines = [_row("changed", f"{len(plan.changed):,}: {shorten_list(plan.changed, 3)}")]
     costs = f"--changed redo costs {format_credits(plan.redo_credits)}, keep none"
     chosen = {
-        "error": f"refused; {costs}",
+        "error": f"an error; {costs}",
         "keep": "the looks that were paid for are kept",
         "redo": f"paid for again: {format_credits(plan.redo_credits)}",
     }

@@ -3,7 +3,7 @@
 A record has a version ``v`` and the fields of the value, of which those that are None or empty are left out.
 A request also has its ``type``. Reading is strict. Anything that this module would not have written is
 damage, and raises a `StoreError` that says what is wrong and where: records of money are never guessed. Only
-a store that is shared by processes of several releases reads records with fields of a newer release
+a store that is shared by processes of several versions reads records with fields of a newer version
 (``newer=True``), and keeps these (`rewrite`).
 """
 
@@ -57,14 +57,14 @@ def dump_intent(intent: Intent) -> str:
 def load_intent(text: str, *, newer: bool = False) -> Intent:
     """The intent of a record. Raises `StoreError` for a damaged one.
 
-    ``newer``: ignore fields that this release does not know.
+    ``newer``: ignore fields that this version does not know.
     """
     loaded: Intent = _load(text, Intent, "intent", newer=newer)
     return loaded
 
 
 def rewrite(old_text: str, intent: Intent) -> str:
-    """The intent as a record, with all fields of its old record that this release does not know.
+    """The intent as a record, with all fields of its old record that this version does not know.
 
     Such a field stays with what it was written for: an attempt, a look, a request and so on. It is left out
     where that is not in the intent any more. Raises `StoreError` for a damaged old record.
@@ -121,7 +121,7 @@ def _fields(text: str, name: str) -> dict[str, Any]:
     return fields
 
 
-# --- fields of a newer release ----------------------------------------------------------------
+# --- fields of a newer version ----------------------------------------------------------------
 
 
 def _rewritten(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _attempt_ids(fields: dict[str, Any]) -> list[Any]:
 
 
 def _with_unknown(new: Any, old: Any, hint: Any) -> Any:
-    """The new value, with the fields of the old one that this release does not know."""
+    """The new value, with the fields of the old one that this version does not know."""
     if isinstance(new, list) and isinstance(old, list):
         return [_with_unknown(each, _counterpart(each, old, hint), hint) for each in new]
     kind = _class_of(hint, new)
@@ -177,7 +177,7 @@ def _identity(value: Any, hint: Any) -> Any:
 
 
 def _known_part(value: Any, hint: Any) -> Any:
-    """The value without the fields that this release does not know."""
+    """The value without the fields that this version does not know."""
     if isinstance(value, list):
         return [_known_part(each, hint) for each in value]
     kind = _class_of(hint, value)

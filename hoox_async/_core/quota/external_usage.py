@@ -45,7 +45,7 @@ class ExternalUsage:
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> ExternalUsage:
-        """The estimate whose state was dumped. What a later release has added is ignored."""
+        """The estimate whose state was dumped. What a later version has added is ignored."""
         usage = cls()
         for name in vars(usage).keys() & state.keys():
             setattr(usage, name, state[name])

@@ -105,7 +105,7 @@ class QuotaLearning:
     def load(cls, text: str | None) -> QuotaLearning:
         """The state of a text that `dump` made; None: nothing was learned yet.
 
-        One that can't be read, as a newer release may write it, counts as nothing: permits must go on.
+        One that can't be read, as a newer version may write it, counts as nothing: permits must go on.
         """
         if text is None:
             return cls()
@@ -198,5 +198,5 @@ _State = TypeVar("_State", InferredUsage, Throttling)
 
 
 def _loaded(kind: type[_State], stored: Mapping[str, Any]) -> _State:
-    """What was stored, without what a later release has added."""
+    """What was stored, without what a later version has added."""
     return kind(**{name: stored[name] for name in attrs.fields_dict(kind) if name in stored})

@@ -85,7 +85,7 @@ async def _prevent_silent_resend(
 
 
 class HttpTransport:
-    """The API over HTTP. Each paid request has a new connection; reads share a pool.
+    """The API over HTTP. Each paid request has a new connection; reads use a pool.
 
     On a stale kept-alive connection, it could not be determined whether a paid request was received.
     """

@@ -21,7 +21,7 @@ class KeyLocks:
     """One lock for each key. An unused lock is removed."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, _SharedLock] = {}
+        self._locks: dict[str, _CountedLock] = {}
 
     def is_held(self, key: str) -> bool:
         """Whether somebody holds the key or waits for it."""
@@ -30,21 +30,21 @@ class KeyLocks:
     @asynccontextmanager
     async def holding(self, key: str, seconds: float | None = None) -> AsyncIterator[None]:
         """Hold the key inside the block. Raises `KeyBusy` where it is not free within ``seconds``."""
-        shared = self._locks.setdefault(key, _SharedLock())
-        shared.users += 1
+        counted = self._locks.setdefault(key, _CountedLock())
+        counted.users += 1
         try:
-            await _acquired(shared.lock, seconds)
+            await _acquired(counted.lock, seconds)
             try:
                 yield
             finally:
-                shared.lock.release()
+                counted.lock.release()
         finally:
-            shared.users -= 1
-            if not shared.users:
+            counted.users -= 1
+            if not counted.users:
                 self._locks.pop(key, None)
 
 
-class _SharedLock:
+class _CountedLock:
     """A lock, and the number of those that hold it or wait for it."""
 
     def __init__(self) -> None:
