@@ -50,9 +50,12 @@ SESSION: Sequence[Sequence[str]] = (
     ("session",),
 )
 
+# The command line, from the bottom up; what is not named here stands between `campaign` and `batch`.
+CLI = {"campaign": 0, "batch": 2, "commands": 3, "app": 4, "main": 5}
+
 # These rooms import what any user may import. The command `check` alone imports `_conformance` too.
 COMMAND, CONFORMANCE = ("_cli", "__main__"), ("_conformance",)
-CHECK = f"{PACKAGE}._cli.check"
+CHECK = f"{PACKAGE}._cli.commands.check"
 DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "testing", "webhooks"))}
 
 # What `_core` may import: values and computation. Nothing that reads a clock, a disk, a socket, the
@@ -103,12 +106,24 @@ def allowed(module: str, other: str) -> bool:
     here, there = room(module), room(other)
     if here != there:
         return place(there, FLOORS) < place(here, FLOORS)
+    inner, target = module.split(".")[2:3], other.split(".")[2:3]
+    if here == "_cli":
+        return _allowed_in_cli(module.split(".")[2:], other.split(".")[2:])
     if here != "_session":
         return True
-    inner, target = module.split(".")[2:3], other.split(".")[2:3]
     if not inner or inner == target:  # the room's own `__init__` may import all of it
         return True
     return bool(target) and place(target[0], SESSION)[0] <= place(inner[0], SESSION)[0]
+
+
+def _allowed_in_cli(inner: Sequence[str], target: Sequence[str]) -> bool:
+    """Whether one part of the command line may import the other; a command imports no other command."""
+    if not inner or not target:  # the room's own `__init__`
+        return not inner
+    here, there = CLI.get(inner[0], 1), CLI.get(target[0], 1)
+    if inner[0] == target[0]:
+        return inner[0] != "commands" or target == ["commands"]
+    return there < here or (there == here == 1)
 
 
 def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:

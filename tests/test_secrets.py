@@ -39,8 +39,8 @@ from hoox_async import (
     PromptAvatar,
     Timeouts,
 )
-from hoox_async._cli import run
 from hoox_async._cli.app import build
+from hoox_async._cli.main import run
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
 from hoox_async.webhooks import WebhookHub
 
@@ -290,11 +290,11 @@ def test_no_command_shows_a_secret(
         typed = Typed(capsys, "--base-url", sandbox.base_url, "--rpm", "6000")
         well_used(typed, sandbox, campaign)
         badly_used(typed, sandbox, campaign, key_file)
-        monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 2000.0)
-        monkeypatch.setattr("hoox_async._cli.demo_command._PER_MINUTE", 60_000)
+        monkeypatch.setattr("hoox_async._cli.commands.demo._SPEED", 2000.0)
+        monkeypatch.setattr("hoox_async._cli.commands.demo._PER_MINUTE", 60_000)
         monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: PICTURE)
         typed.bare("demo", "--out", tmp_path / "demo")
-        monkeypatch.setattr("hoox_async._cli.sandbox_command.stop_on_signals", stopping_at_once)
+        monkeypatch.setattr("hoox_async._cli.commands.sandbox.stop_on_signals", stopping_at_once)
         typed.bare("sandbox")
     assert typed.commands >= commands()
     assert secrets.absent(typed.wrote) > 30

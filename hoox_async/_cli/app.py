@@ -7,17 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, Group, Parameter
 
-from .batch import batch
-from .check import check
-from .costs_command import costs
-from .create import create, edit
-from .demo_command import demo
-from .download_command import download
-from .read import looks, status, wait
-from .report_command import report
-from .sandbox_command import sandbox
-from .store_command import backup, budget, migrate, prune, recover
-from .unknowns import resolve, unknowns
+from .commands.batch import batch
+from .commands.check import check
+from .commands.costs import costs
+from .commands.create import create
+from .commands.demo import demo
+from .commands.download import download
+from .commands.edit import edit
+from .commands.looks import looks
+from .commands.report import report
+from .commands.resolve import resolve
+from .commands.sandbox import sandbox
+from .commands.status import status
+from .commands.store import backup, budget, migrate, prune, recover
+from .commands.unknowns import unknowns
+from .commands.wait import wait
 
 _HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand. Nothing is paid twice
 on a guess.

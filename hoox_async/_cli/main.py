@@ -20,8 +20,7 @@ from hoox_async import (
 )
 
 from .exit_codes import Exit, code_of
-from .text import in_words_of_the_command_line, sanitize
-from .urls import without_urls
+from .text import in_words_of_the_command_line, sanitize, without_urls
 
 
 def run(argv: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from hoox_async import BatchReport, ConfigurationError, Outcome, OutcomeState, PrunedRequest, Unknown
 
-from .urls import SCHEMES, shown_url
+from .text import SCHEMES, shown_url
 
 DEFAULT_WORKSPACE = "default"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")

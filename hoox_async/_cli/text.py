@@ -1,13 +1,10 @@
-"""Formats numbers and text for people.
-
-The functions for credits, counts and durations also exist in the report's `formatting`: the command line
-imports nothing but the public door, and they are too small to be part of that.
-"""
+"""Formats numbers, text and URLs for people."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 _TYPED = {
@@ -74,3 +71,31 @@ def one_line(text: str, longest: int = 200) -> str:
     """Text on one line, cut to ``longest`` characters."""
     flat = " ".join(sanitize(text).split())
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+
+
+SCHEMES = ("postgresql://", "postgres://")
+
+
+_HIDDEN = "postgresql://..."
+
+
+_URL = re.compile(r"postgres(?:ql)?://\S+")
+
+
+def shown_url(text: str) -> str:
+    """The text; a database's URL without what may hold a password."""
+    if not text.startswith(SCHEMES):
+        return text
+    rest = text.partition("://")[2]
+    has_password = "@" in rest and ":" in rest.rpartition("@")[0]
+    return _HIDDEN if has_password or re.search(r"password|secret", rest, re.I) else text
+
+
+def without_urls(text: str, words: Sequence[str]) -> str:
+    """The text of an error, in which the URLs of the command line, and others, hold no password."""
+    for word in words:
+        at = word.find("postgres")
+        if at >= 0 and "://" in word and shown_url(word[at:]) != word[at:]:
+            for written in (word[at:], repr(word[at:])[1:-1]):
+                text = text.replace(written, _HIDDEN)
+    return _URL.sub(lambda found: shown_url(found[0]), text)

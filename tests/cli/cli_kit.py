@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hoox_async._cli import run
+from hoox_async._cli.main import run
 from hoox_async.sandbox import Sandbox
 
 # two avatars of the sandbox's public catalogue, so that no look waits for an avatar

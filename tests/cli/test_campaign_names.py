@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
-from hoox_async._cli.campaign import PLACEHOLDERS, ItemOrigin, check_template, parse_campaign, picture_name
-from hoox_async._cli.campaign.picture_names import safe_part
+from hoox_async._cli.campaign.builder import ItemOrigin
+from hoox_async._cli.campaign.parse import parse_campaign
+from hoox_async._cli.pictures import PLACEHOLDERS, check_template, picture_name, safe_part
 
 # the names that Windows keeps for devices, with any suffix
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, LookRef, PromptAvatar
-from hoox_async._cli.campaign import select
+from hoox_async._cli.selection import select
 
 ITEMS = (
     BatchItem("alex", PromptAvatar("Alex")),

@@ -20,14 +20,10 @@ from hoox_async import (
     Resolution,
     Style,
 )
-from hoox_async._cli.campaign import (
-    CampaignError,
-    ItemOrigin,
-    Problem,
-    parse_campaign,
-    read_campaign,
-)
-from hoox_async._cli.campaign.toml_positions import TomlPositions
+from hoox_async._cli.campaign.builder import ItemOrigin
+from hoox_async._cli.campaign.parse import parse_campaign, read_campaign
+from hoox_async._cli.campaign.problems import CampaignError, Problem
+from hoox_async._cli.campaign.toml_file import TomlPositions
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,16 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import ConfigurationError
-from hoox_async._cli.batch.batch_options import BatchOptions
-from hoox_async._cli.batch.choice import choose
-from hoox_async._cli.campaign import (
-    Campaign,
-    CampaignError,
-    Problem,
-    Selection,
-    parse_campaign,
-    parse_settings,
-)
+from hoox_async._cli.batch.options import BatchOptions
+from hoox_async._cli.batch.plan import choose
+from hoox_async._cli.campaign.builder import Campaign
+from hoox_async._cli.campaign.parse import parse_campaign
+from hoox_async._cli.campaign.problems import CampaignError, Problem
+from hoox_async._cli.campaign.variables import parse_settings
+from hoox_async._cli.selection import Selection
 
 AVATAR = '[[avatars]]\nkey = "alex"\nprompt = "{prompt}"\n'
 

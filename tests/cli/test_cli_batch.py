@@ -16,7 +16,7 @@ import pytest
 from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, Done, campaign
 
 from hoox_async import BatchItem, Estimate, LookEdit, Outcome, OutcomeState
-from hoox_async._cli.batch.batch_options import BatchOptions
+from hoox_async._cli.batch.options import BatchOptions
 from hoox_async._cli.batch.plan import Plan, show_items, show_plan
 from hoox_async._cli.terminal import Terminal
 from hoox_async._io import downloads
@@ -450,7 +450,7 @@ def test_the_csv_example_is_made(cli: Cli) -> None:
 
 def test_help_documents_csv(cli: Cli) -> None:
     """`batch --help` names every column that a CSV file can have."""
-    from hoox_async._cli.campaign.row_files import _COLUMNS
+    from hoox_async._cli.campaign.csv_file import _COLUMNS
 
     words = cli.bare("batch", "--help").out.replace(",", " ").replace(".", " ").split()
     assert [column for column in (*_COLUMNS, "metadata", "variables") if column not in words] == []

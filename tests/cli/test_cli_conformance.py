@@ -28,7 +28,7 @@ QUICK = (0.01, 0.02, 0.03)
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before the last read, none before a read is repeated, and pictures that need no drawing."""
-    monkeypatch.setattr("hoox_async._cli.check._SPREAD", 0.0)
+    monkeypatch.setattr("hoox_async._cli.commands.check._SPREAD", 0.0)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.0)
     monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: b"\xff\xd8\xff\xe0 picture")
 

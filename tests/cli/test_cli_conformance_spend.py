@@ -23,7 +23,7 @@ Serve = Callable[..., Cli]
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No pause before the last read, none before a read is repeated, and a folder for the store."""
-    monkeypatch.setattr("hoox_async._cli.check._SPREAD", 0.0)
+    monkeypatch.setattr("hoox_async._cli.commands.check._SPREAD", 0.0)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.0)
     monkeypatch.chdir(tmp_path)
 

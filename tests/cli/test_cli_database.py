@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from cli_kit import ITEMS, Cli, campaign
 
+from hoox_async._cli.commands.store import parse_age
 from hoox_async._cli.exit_codes import Exit
-from hoox_async._cli.store_command import parse_age
 from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
-from hoox_async._cli.urls import shown_url, without_urls
+from hoox_async._cli.text import shown_url, without_urls
 from hoox_async._io.stores.postgres.migrations import MIGRATIONS
 from hoox_async._io.stores.postgres.shared_database import SharedDatabase
 from hoox_async.errors import ConfigurationError

@@ -16,8 +16,8 @@ from cli_kit import Cli
 def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0."""
     monkeypatch.delenv("HOOX_API_KEY")
-    monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 200.0)
-    monkeypatch.setattr("hoox_async._cli.demo_command._PER_MINUTE", 12000)
+    monkeypatch.setattr("hoox_async._cli.commands.demo._SPEED", 200.0)
+    monkeypatch.setattr("hoox_async._cli.commands.demo._PER_MINUTE", 12000)
     out = tmp_path / "demo"
     done = cli.bare("demo", "--out", out)
     assert done.code == 0
@@ -31,12 +31,12 @@ def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_demo_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second demo replaces the pictures of the first; a folder with other files is refused with code 2."""
-    monkeypatch.setattr("hoox_async._cli.demo_command.LOOKS_EACH", 1)
-    monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 400.0)
+    monkeypatch.setattr("hoox_async._cli.commands.demo.LOOKS_EACH", 1)
+    monkeypatch.setattr("hoox_async._cli.commands.demo._SPEED", 400.0)
     out = tmp_path / "demo"
     for seed in (1, 2):
-        monkeypatch.setattr("hoox_async._cli.demo_command._SEED", seed)
-        monkeypatch.setattr("hoox_async._cli.demo_command._FAILURES", 0.0)
+        monkeypatch.setattr("hoox_async._cli.commands.demo._SEED", seed)
+        monkeypatch.setattr("hoox_async._cli.commands.demo._FAILURES", 0.0)
         assert cli.bare("demo", "--out", out).code == 0
     assert len(list(out.glob("*/*.jpg"))) == 12
     (tmp_path / "mine").mkdir()

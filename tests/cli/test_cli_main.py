@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cli_kit import Cli
 
-from hoox_async._cli import run, text
+from hoox_async._cli import text
+from hoox_async._cli.main import run
 from hoox_async._cli.options import program
 from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cli_kit import AVATARS, CAMPAIGN, Cli, campaign
 
-from hoox_async._cli.campaign import parse_campaign
-from hoox_async._cli.picks import PICKS_FORMAT, read_picks
+from hoox_async._cli.campaign.parse import parse_campaign
+from hoox_async._cli.selection import PICKS_FORMAT, read_picks
 from hoox_async.sandbox import Fault
 
 PICKED = ("alex/podcast", "noor/stage")

@@ -25,9 +25,8 @@ from hoox_async import (
     QuotaSnapshot,
     RequestSent,
 )
-from hoox_async._cli.batch.counters import RunCounters
-from hoox_async._cli.batch.picture_index import INDEX_NAME, PictureIndex, read_picture_index
-from hoox_async._cli.batch.progress import Progress, line_pause
+from hoox_async._cli.batch.run import Progress, RunCounters, line_pause
+from hoox_async._cli.pictures import INDEX_NAME, PictureIndex, read_picture_index
 from hoox_async._cli.terminal import Terminal
 
 REF = LookRef("avtr_1", "look_1")

@@ -16,7 +16,7 @@ def test_the_sheet(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     monkeypatch.delenv("HOOX_API_KEY")
-    monkeypatch.setattr("hoox_async._cli.report_command._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("hoox_async._cli.commands.report._LINE_SECONDS", 0.0)
     done = cli.bare("report", f"{file}.hoox.db")
     sheet = tmp_path / "campaign.toml.sheet" / "index.html"
     assert (done.code, done.out.strip()) == (0, str(sheet))

@@ -22,7 +22,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Sandbox]:
     async def serve(sandbox: Sandbox, *_: Any, **options: Any) -> None:
         served.append(sandbox)
 
-    monkeypatch.setattr("hoox_async._cli.sandbox_command._serve", serve)
+    monkeypatch.setattr("hoox_async._cli.commands.sandbox._serve", serve)
     return served
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Cli
 
-from hoox_async._cli.saving import free_name
+from hoox_async._cli.pictures import free_name
 from hoox_async.sandbox import Fault, Sandbox
 
 

@@ -22,9 +22,8 @@ from hoox_async import (
     Outcome,
     OutcomeState,
 )
-from hoox_async._cli.batch.counters import RunCounters
-from hoox_async._cli.batch.terminal_run import PictureTarget, TerminalRun
-from hoox_async._cli.small_pictures import FourKGuard, SavedPicture
+from hoox_async._cli.batch.run import PictureTarget, RunCounters, TerminalRun
+from hoox_async._cli.pictures import FourKGuard, SavedPicture
 from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, InProcessTransport, Sandbox, Space
 

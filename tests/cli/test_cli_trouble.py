@@ -27,12 +27,10 @@ from hoox_async import (
     RequestFailed,
     RequestSent,
 )
-from hoox_async._cli.batch.counters import RunCounters
-from hoox_async._cli.batch.progress import Progress
+from hoox_async._cli.batch.run import Progress, RunCounters
 from hoox_async._cli.batch.summary import _reasons
 from hoox_async._cli.terminal import Terminal
-from hoox_async._cli.trouble import Trouble, shown_instead_of_logged
-from hoox_async._cli.waiting import TroubleLines
+from hoox_async._cli.waiting import Trouble, TroubleLines, shown_instead_of_logged
 from hoox_async.sandbox import Fault
 
 REFUSED = "cannot reach api.example: the connection was refused"

@@ -1,10 +1,5 @@
-"""The command ``batch``: makes the looks of a campaign file and resumes an unfinished run.
+"""A batch on the command line: its options, its plan, its run and its summary.
 
-It may import the public door (`hoox_async`, `hoox_async.sandbox`) and the rest of the command line.
+It may import the public door (`hoox_async`, `hoox_async.sandbox`) and the rest of the command line but the
+commands.
 """
-
-from __future__ import annotations
-
-from .batch_command import batch
-
-__all__ = ["batch"]

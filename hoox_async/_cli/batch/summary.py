@@ -10,10 +10,10 @@ from hoox_async import BatchReport, HooxError, KeyConflict, Outcome, OutcomeStat
 
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
-from ..small_pictures import is_in_4k
+from ..pictures import is_in_4k
 from ..terminal import Terminal, shown_path
 from ..text import format_count, format_credits, one_line, shorten_list
-from .terminal_run import PictureTarget, RunResult
+from .run import PictureTarget, RunResult
 
 _EXPLAINED = (
     OutcomeState.FAILED,

@@ -1,4 +1,4 @@
-"""Writes the page of unknowns, and reads what pages show of the looks that unknowns may have made."""
+"""Lists the unknowns of a store, and writes the page that shows them with their pictures."""
 
 from __future__ import annotations
 
@@ -24,10 +24,57 @@ from hoox_async import (
 )
 
 from .options import StoreConnection, program
-from .stores import AnyStore, beside, read_report, store_words
+from .stores import AnyStore, DatabaseStore, beside, read_report, read_unknowns, store_words
 from .terminal import Terminal, require_modules
+from .text import format_credits, one_line
+
+_FOUND_ELSEWHERE = {
+    "copies": "looks of the copy that the API made of the public avatar",
+    "name": "looks of the workspace's avatars of the same name: a public avatar is copied when it is edited",
+}
+
+
+async def list_unknowns(
+    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
+) -> tuple[list[Unknown], Path | None]:
+    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed."""
+    if isinstance(store, DatabaseStore):
+        return await recorded_unknowns(connection, store, folder, given)
+    async with connection.session(store=store, poll="awaited") as session:
+        found = await session.unknowns()
+        if folder is None:
+            return found, None
+        looks = await read_looks(session, found)
+        words = resolve_words(given or str(store), connection)
+        return found, await write_page(store, folder, looks, words)
+
+
+async def recorded_unknowns(
+    connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
+) -> tuple[list[Unknown], Path | None]:
+    """As `list_unknowns`, from the store alone: without a request, and while another process has it open."""
+    found = await read_unknowns(store)
+    words = resolve_words(given or str(store), connection)
+    return found, await write_page(store, folder, [], words) if folder is not None else None
+
+
+def show_unknown(unknown: Unknown, terminal: Terminal) -> None:
+    sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
+    terminal.result(f"{unknown.key}  ({format_credits(unknown.request.credits)}{sent})")
+    prompt = getattr(unknown.request, "prompt", None)
+    if prompt:
+        terminal.result(f"  {one_line(prompt, 74)}")
+    for number, ref in enumerate(unknown.candidates, 1):
+        terminal.result(f"  {number}  {ref}")
+    if unknown.candidates_from in _FOUND_ELSEWHERE:
+        terminal.result(f"  {_FOUND_ELSEWHERE[unknown.candidates_from]}")
+    if not unknown.candidates:
+        terminal.result("  no look was found that could be its result")
+
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
+
+
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 

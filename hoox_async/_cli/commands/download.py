@@ -11,19 +11,23 @@ from cyclopts import Parameter
 
 from hoox_async import BatchReport, HooxSession, Outcome
 
-from .batch.picture_saver import PictureSaver
-from .batch.summary import small_pictures_line
-from .campaign import origin_of_key, picture_name
-from .exit_codes import Exit
-from .options import Connection, Output, command_line
-from .picks import OnlyOption, parse_only, select_outcomes
-from .signals import run_until, stop_on_signals
-from .stores import DEFAULT_LOCATION, Location, read_report, store_of, store_words
-from .terminal import Terminal, shown_path
-from .text import format_count
+from ..batch.summary import small_pictures_line
+from ..campaign.builder import origin_of_key
+from ..exit_codes import Exit
+from ..options import Connection, Output, command_line
+from ..pictures import PictureSaver, picture_name
+from ..selection import OnlyOption, parse_only, select_outcomes
+from ..signals import run_until, stop_on_signals
+from ..stores import DEFAULT_LOCATION, Location, read_report, store_of, store_words
+from ..terminal import Terminal, shown_path
+from ..text import format_count
 
 _DEFAULT_CONNECTION = Connection()
+
+
 _DEFAULT_OUTPUT = Output()
+
+
 _NAMES = "{key}"
 
 

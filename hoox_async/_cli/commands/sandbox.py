@@ -12,16 +12,19 @@ from cyclopts import Parameter
 
 from hoox_async import ConfigurationError, Endpoint
 
-from .exit_codes import Exit
-from .options import Output, command_line
-from .signals import stop_on_signals
-from .terminal import Terminal
-from .text import format_amount, format_count, format_credits, one_line
+from ..exit_codes import Exit
+from ..options import Output, command_line
+from ..signals import stop_on_signals
+from ..terminal import Terminal
+from ..text import format_amount, format_count, format_credits, one_line
 
 if TYPE_CHECKING:
     from hoox_async.sandbox import Fault, Sandbox
 
+
 _DEFAULT_OUTPUT = Output()
+
+
 _LEDGER_SECONDS = 0.2
 
 

@@ -1,43 +1,67 @@
-"""``batch FILE``: reads the file, shows the plan, asks for consent, runs, and shows the summary."""
+"""``batch FILE``: reads the file, shows the plan, asks for consent, runs, and shows how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import attrs
 
-from hoox_async import BatchRunner, ConfigurationError, HooxError, Outcome, OutcomeState, Timeouts
-
-from ..campaign import (
-    Campaign,
-    CampaignError,
-    Selection,
-    check_template,
-    parse_campaign,
-    parse_settings,
-    picture_name,
-    read_campaign,
+from hoox_async import (
+    BatchItem,
+    BatchRunner,
+    ConfigurationError,
+    HooxError,
+    HooxSession,
+    LookEdit,
+    LookRef,
+    Outcome,
+    OutcomeState,
+    Request,
+    Timeouts,
 )
+from hoox_async.sandbox import Sandbox
+
+from ..batch.options import BatchOptions, resume_command
+from ..batch.plan import (
+    Choice,
+    Plan,
+    choose,
+    make_plan,
+    missing_sources,
+    read_outcomes,
+    show_items,
+    show_plan,
+)
+from ..batch.run import PictureTarget, RunCounters, RunResult, TerminalRun
+from ..batch.summary import NextCommands, show_interrupted, show_summary
+from ..campaign.builder import Campaign
+from ..campaign.parse import parse_campaign, read_campaign
+from ..campaign.problems import CampaignError
+from ..campaign.variables import parse_settings
 from ..exit_codes import Exit, NoKey, cap_reached
 from ..options import STDIN, Output, StoreConnection, command_line
-from ..picks import parse_only
+from ..pictures import check_template, picture_name
+from ..selection import Selection, parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
-from ..text import format_credits, shorten_list
-from .batch_options import BatchOptions, resume_command
-from .choice import Choice, choose
-from .counters import RunCounters
-from .plan import Plan, make_plan, missing_sources, read_outcomes, show_items, show_plan
-from .summary import NextCommands, show_interrupted, show_summary
-from .terminal_run import PictureTarget, RunResult, TerminalRun
+from ..text import format_credits, format_duration, shorten_list
 
 _DEFAULT_OPTIONS = BatchOptions()
+
+
 _DEFAULT_CONNECTION = StoreConnection()
+
+
 _DEFAULT_OUTPUT = Output()
+
+
 _NO_KEY = "hx_dry_run"
+
+
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist
 
 
@@ -298,7 +322,7 @@ def _rehearse(
     connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
-    from .rehearsal import rehearse
+    from .batch import rehearse
 
     folder = options.out
     if folder is not None:
@@ -320,3 +344,52 @@ def _rehearse(
 
 async def _rehearsed_plan(choice: Choice, options: BatchOptions, connection: StoreConnection) -> Plan:
     return await make_plan(connection.session(key=_NO_KEY), choice.items, {}, options)
+
+
+async def rehearse(
+    items: Sequence[BatchItem],
+    options: BatchOptions,
+    terminal: Terminal,
+    *,
+    rpm: int,
+    pictures: PictureTarget | None,
+) -> RunResult:
+    """Run these items on a sandbox that is ``options.speed`` times as fast as the real API."""
+    limit = max(1, round(rpm * options.speed))
+    counters = RunCounters(len(items), len(items), interval=60 / limit, max_credits=options.max_credits)
+    with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
+        async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
+            async with sandbox.session() as session:
+                prepared = await _with_stand_ins(session, items)
+            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[counters])
+            runner = BatchRunner(
+                session,
+                max_credits=options.max_credits,
+                budget=options.named_budget(),
+                max_failures=options.max_failures,
+                look_timeout=options.look_timeout,
+            )
+            result = await TerminalRun(session, runner, prepared, counters, terminal, pictures).run()
+    terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
+    return result
+
+
+async def _with_stand_ins(session: HooxSession, items: Sequence[BatchItem]) -> list[BatchItem]:
+    """The items without webhook URLs, edits of existing avatars made from stand-ins on the sandbox."""
+    refs = {item.request.source for item in items if isinstance(item.request, LookEdit)}
+    stand_ins: dict[LookRef | str, LookRef] = {}
+    for ref in refs:
+        if isinstance(ref, LookRef):
+            made = await session.create_avatar_from_images(
+                ["https://rehearsal.invalid/portrait.jpg"], name=ref.avatar_id
+            )
+            stand_ins[ref] = made.ref
+    return [attrs.evolve(item, request=_for_sandbox(item, stand_ins)) for item in items]
+
+
+def _for_sandbox(item: BatchItem, stand_ins: dict[LookRef | str, LookRef]) -> Request:
+    request = item.request
+    if isinstance(request, LookEdit):
+        source = stand_ins.get(request.source, request.source)
+        return attrs.evolve(request, source=source, webhook_url=None)
+    return attrs.evolve(request, webhook_url=None)

@@ -1,4 +1,4 @@
-"""``demo``: makes avatars, looks, pictures and a contact sheet on a sandbox, without a key or network."""
+"""``demo``: makes avatars, looks, pictures and a contact sheet on a sandbox, without a key."""
 
 from __future__ import annotations
 
@@ -22,18 +22,25 @@ from hoox_async import (
     Style,
 )
 
-from .batch.counters import RunCounters
-from .batch.picture_index import INDEX_NAME
-from .batch.terminal_run import PictureTarget, RunResult, TerminalRun
-from .exit_codes import Exit
-from .options import Output
-from .terminal import Terminal, require_modules, shown_path
-from .text import format_amount, format_count, format_credits, format_duration
+from ..batch.run import PictureTarget, RunCounters, RunResult, TerminalRun
+from ..exit_codes import Exit
+from ..options import Output
+from ..pictures import INDEX_NAME
+from ..terminal import Terminal, require_modules, shown_path
+from ..text import format_amount, format_count, format_credits, format_duration
 
 _DEFAULT_OUTPUT = Output()
+
+
 _SPEED = 16.0
+
+
 _PER_MINUTE = 1200
+
+
 _FAILURES = 0.05
+
+
 _SEED = 72619
 """This seed draws six people who are easy to tell apart, and lets three looks fail."""
 
@@ -65,7 +72,9 @@ AVATARS: dict[str, PromptAvatar | ImageAvatar] = {
     ),
 }
 
+
 _WIDE, _4K = Format.HORIZONTAL, Resolution.FOUR_K
+
 
 SCENES = (
     Scene("podcast", "Podcast studio, warm light, speaking into a large microphone", Style.PODCAST),
@@ -91,6 +100,8 @@ SCENES = (
     Scene("train", "Window seat on an evening train, headphones, fields passing by", Style.IPHONE, _WIDE),
     Scene("parking", "Parked under trees, seat belt off, telling a story", Style.CAR),
 )
+
+
 LOOKS_EACH = 10
 
 

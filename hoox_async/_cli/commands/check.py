@@ -1,8 +1,4 @@
-"""``check``: asks whether the key is good, or compares the whole API with what this library assumes of it.
-
-What the comparison does and finds out is `hoox_async._conformance`; here are its options, the questions to
-the person who runs it, and the report's file. It is imported where it is asked for.
-"""
+"""``check``: asks whether the key is good, or compares the whole API with what this library assumes."""
 
 from __future__ import annotations
 
@@ -34,26 +30,40 @@ from hoox_async import (
 )
 from hoox_async.webhooks import WebhookHub
 
-from .exit_codes import Exit, is_access
-from .options import Output, StoreConnection, command_line
-from .signals import run_until, stop_on_signals
-from .stores import AnyStore, Location, named_store, read_report, store_words
-from .terminal import Terminal
-from .text import format_credits, sanitize
-from .trouble import Trouble
-from .waiting import Waiting
+from ..exit_codes import Exit, is_access
+from ..options import Output, StoreConnection, command_line
+from ..signals import run_until, stop_on_signals
+from ..stores import AnyStore, Location, named_store, read_report, store_words
+from ..terminal import Terminal
+from ..text import format_credits, sanitize
+from ..waiting import Trouble, Waiting
 
 if TYPE_CHECKING:
     from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
 
+
 _GROUP = Group("Conformance", sort_key=1)
+
+
 _TIMEOUTS = Timeouts(connect=10.0, read=20.0, answer=60.0)
+
+
 _REAL_HOST = "app.hoox.video"
+
+
 _REAL_URL = f"https://{_REAL_HOST}/api/public/v1"
+
+
 _DOCUMENTED_KEY = r"hx_live_[0-9a-f]{64}"
+
+
 _REFRESH = 0.2  # seconds
+
+
 _SPREAD = 6.0
 """Seconds between the first and the last read: so long, a quota's reset shows how it moves."""
+
+
 _STORE = "conformance.hoox.db"
 
 
@@ -196,7 +206,11 @@ def _check_out(out: Path) -> None:
 
 
 _DEFAULT_CONFORMANCE = ConformanceOptions()
+
+
 _DEFAULT_CONNECTION = StoreConnection()
+
+
 _DEFAULT_OUTPUT = Output()
 
 

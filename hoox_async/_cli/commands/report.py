@@ -10,19 +10,24 @@ from pathlib import Path
 
 from hoox_async import HooxError, LookDetails
 
-from .batch.picture_index import read_picture_index
-from .campaign import Selection
-from .exit_codes import Exit
-from .options import Output, StoreConnection, program
-from .picks import OnlyOption, parse_only, select_outcomes
-from .stores import AnyStore, DatabaseStore, beside, read_report, store_of, store_words
-from .terminal import Terminal, require_modules
-from .text import format_count
-from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
+from ..exit_codes import Exit
+from ..options import Output, StoreConnection, program
+from ..pictures import read_picture_index
+from ..selection import OnlyOption, Selection, parse_only, select_outcomes
+from ..stores import AnyStore, DatabaseStore, beside, read_report, store_of, store_words
+from ..terminal import Terminal, require_modules
+from ..text import format_count
+from ..unknown_requests import campaign_name, read_looks, resolve_words, with_new_avatars
 
 _DEFAULT_CONNECTION = StoreConnection()
+
+
 _DEFAULT_OUTPUT = Output()
+
+
 _PICKS_FILE = "picks.json"
+
+
 _LINE_SECONDS = 5.0
 
 

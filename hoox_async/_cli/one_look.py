@@ -1,11 +1,10 @@
-"""``create`` and ``edit``: make one look."""
+"""One look that a command makes: the options, the submission, waiting for it, saving its picture."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,31 +17,26 @@ from hoox_async import (
     Event,
     HooxError,
     HooxSession,
-    ImageAvatar,
     InsufficientCredits,
-    InvalidRequest,
     Look,
     LookAccepted,
-    LookEdit,
     LookRef,
     NotSent,
     Outcome,
     OutcomeState,
     OutcomeUnknown,
-    PromptAvatar,
     Request,
     WaitTimeout,
 )
 
 from .exit_codes import Exit
 from .json_output import look_record
-from .options import Output, StoreConnection, command_line
-from .saving import free_name, in_the_way, save
+from .options import StoreConnection, command_line
+from .pictures import free_name, in_the_way, save
 from .stores import AnyStore, key_words, named_store, read_report
 from .terminal import Terminal
 from .text import format_credits
-from .trouble import Trouble
-from .waiting import Waiting
+from .waiting import Trouble, Waiting
 
 
 @Parameter(name="*")
@@ -106,153 +100,13 @@ class LookOptions:
 
 
 # literals, because cyclopts would offer the names of an enum's members instead of the API's words
-_Style = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
-_Format = Literal["vertical", "horizontal"]
-_Resolution = Literal["1K", "2K", "4K"]
-
-_DEFAULT = LookOptions()
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
+StyleWord = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
 
 
-def create(
-    prompt: str | None = None,
-    /,
-    *,
-    image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    style: _Style | None = None,
-    format: _Format | None = None,
-    resolution: _Resolution | None = None,
-    name: str | None = None,
-    place: str | None = None,
-    element_image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    options: LookOptions = _DEFAULT,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
-) -> int:
-    """Create an avatar from a prompt or from images.
-
-    From a prompt: 2 credits, 4 at 4K. From images: no credits.
-
-    - `hoox-async create "Young entrepreneur, confident smile" --name Alex --out alex.jpg`
-    - `hoox-async create "Young entrepreneur" --key alex --store looks.db`
-
-    Parameters
-    ----------
-    prompt
-        What the avatar's first picture should show.
-    image
-        The http(s) URL of a picture of the person, instead of a prompt. Repeatable.
-    style
-        How the picture seems to be taken (iphone).
-    format
-        The picture's shape: 9:16 or 16:9 (vertical).
-    resolution
-        The picture's size (2K).
-    name
-        The avatar's name.
-    place
-        Where the picture is taken.
-    element_image
-        The URL of a thing to show, such as a logo. Repeatable.
-    """
-    if (prompt is None) == (not image):
-        raise ConfigurationError("create: expected either a prompt or --image (repeatable), and not both")
-    if prompt is None:
-        _refuse_with_images(
-            {
-                "--style": style,
-                "--format": format,
-                "--resolution": resolution,
-                "--element-image": element_image,
-            }
-        )
-        request: Request = ImageAvatar(image, name=name, place=place)
-    else:
-        request = PromptAvatar(
-            prompt,
-            style=style or "iphone",
-            format=format or "vertical",
-            resolution=resolution or "2K",
-            name=name,
-            place=place,
-            element_images=element_image,
-        )
-    return _make(request, options, connection, output.terminal())
+FormatWord = Literal["vertical", "horizontal"]
 
 
-def _refuse_with_images(only_of_prompts: Mapping[str, object]) -> None:
-    given = [option for option, value in only_of_prompts.items() if value]
-    if given:
-        raise ConfigurationError(f"{given[0]}: only for avatars from a prompt, not from images")
-
-
-def edit(
-    source: str,
-    prompt: str,
-    /,
-    *,
-    style: _Style | None = None,
-    format: _Format | None = None,
-    resolution: _Resolution = "2K",
-    image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    upscale: Annotated[bool, Parameter(negative=())] = False,
-    look_name: str | None = None,
-    place: str | None = None,
-    tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    options: LookOptions = _DEFAULT,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
-) -> int:
-    """Make a new look from an existing one.
-
-    2 credits, 4 at 4K; 1.5 more with --upscale.
-
-    - `hoox-async edit avtr_a:look_1 "podcast scene, warm light" --style podcast --out podcast.jpg`
-
-    Parameters
-    ----------
-    source
-        The look to start from, as avatar_id:look_id. It is not changed.
-    prompt
-        What the new picture should show.
-    style
-        How the picture seems to be taken (the API chooses).
-    format
-        The picture's shape: 9:16 or 16:9 (the API chooses).
-    resolution
-        The picture's size (2K).
-    image
-        The URL of another reference picture. Repeatable.
-    upscale
-        Enlarge the picture, for 1.5 more credits.
-    look_name
-        The new look's name.
-    place
-        Where the picture is taken.
-    tag
-        A tag of the new look. Repeatable.
-    """
-    request = LookEdit(
-        _source(source),
-        prompt,
-        style=style,
-        format=format,
-        resolution=resolution,
-        images=image,
-        upscale=upscale,
-        look_name=look_name,
-        place=place,
-        tags=tag,
-    )
-    return _make(request, options, connection, output.terminal())
-
-
-def _source(text: str) -> LookRef:
-    try:
-        return LookRef.parse(text)
-    except InvalidRequest as error:
-        raise InvalidRequest("source", text, error.expected) from None
+ResolutionWord = Literal["1K", "2K", "4K"]
 
 
 class _AcceptedHook:
@@ -273,7 +127,7 @@ class _PictureNotSaved(Exception):
     """The look is ready and paid for, but its picture could not be saved."""
 
 
-def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
+def make_look(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
     options.check()
     store = named_store(options.store, connection.location) if options.store is not None else None
     before = None

@@ -10,13 +10,15 @@ from cyclopts import Parameter
 
 from hoox_async import Costs, OutcomeState, read_costs
 
-from .exit_codes import Exit
-from .options import Output
-from .stores import DEFAULT_LOCATION, DatabaseStore, Location, store_of
-from .terminal import Terminal
-from .text import format_amount, one_line
+from ..exit_codes import Exit
+from ..options import Output
+from ..stores import DEFAULT_LOCATION, DatabaseStore, Location, store_of
+from ..terminal import Terminal
+from ..text import format_amount, one_line
 
 _DEFAULT_OUTPUT = Output()
+
+
 _NONE = "(none)"
 
 

@@ -1,4 +1,4 @@
-"""``store …``: copy a store, recover one whose -wal is lost, prune it, migrate a database, see a budget."""
+"""``store …``: copy a store, recover, prune or migrate one, or change a budget in it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from hoox_async import (
     store_budget,
 )
 
-from .exit_codes import Exit
-from .options import Output, command_line
-from .stores import (
+from ..exit_codes import Exit
+from ..options import Output, command_line
+from ..stores import (
     DEFAULT_LOCATION,
     DEFAULT_SCHEMA,
     DatabaseStore,
@@ -34,10 +34,12 @@ from .stores import (
     named_store,
     store_of,
 )
-from .terminal import Terminal
-from .text import format_amount, format_count, format_credits
+from ..terminal import Terminal
+from ..text import format_amount, format_count, format_credits
 
 _DEFAULT_OUTPUT = Output()
+
+
 _WARNING = (
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
     "them a second time. First copy the files that are left to another place."
@@ -198,6 +200,8 @@ def budget(
 
 
 _AGE = re.compile(r"(\d{1,6})([hdw])")
+
+
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 

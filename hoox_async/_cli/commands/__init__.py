@@ -1,0 +1,1 @@
+"""The commands, one in each module. A command imports no other command."""
