@@ -51,7 +51,7 @@ SESSION: Sequence[Sequence[str]] = (
 )
 
 # The command line, from the bottom up; what is not named here stands between `campaign` and `batch`.
-CLI = {"campaign": 0, "batch": 2, "commands": 3, "app": 4, "main": 5}
+CLI = {"request_fields": -1, "campaign": 0, "batch": 2, "commands": 3, "app": 4, "main": 5}
 
 # These rooms import what any user may import. The command `check` alone imports `_conformance` too.
 COMMAND, CONFORMANCE = ("_cli", "__main__"), ("_conformance",)

@@ -1,8 +1,8 @@
 """The three paid requests, which check their values when they are made, and the price list.
 
-A request class is the only place that lists the fields of its request. Each field's metadata says what the
-API calls it and whether it enters the digest (see `_sent_as`); the JSON body, the digest and the report are
-made from `fields_of` and `content_of`.
+A request class is the only place that lists the fields of its request. Each field's metadata says what people
+and the API call it, its choices, and whether it enters the digest (see `_known_as`); the JSON body, the
+digest, the report and the command line are made from `fields_of` and `content_of`.
 """
 
 from __future__ import annotations
@@ -194,24 +194,38 @@ def _source(value: HasRef | str) -> LookRef | str:
 
 # --- fields -----------------------------------------------------------------------------------
 
+_LABEL: Final = "label"
 _WIRE_NAMES: Final = "wire_names"
+_CHOICES: Final = "choices"
 _IN_DIGEST: Final = "in_digest"
 
 
-def _sent_as(*wire_names: str, in_digest: bool = True) -> Mapping[str, Any]:
-    """Metadata of a field that is not sent under its own name alone, or does not enter the digest.
+def _known_as(
+    label: str,
+    *,
+    sent_as: tuple[str, ...] | None = None,
+    choices: type[StrEnum] | None = None,
+    in_digest: bool = True,
+) -> Mapping[str, Any]:
+    """Metadata of a field: what it is called.
 
-    ``wire_names`` are the names under which the body has it: none for what is not sent, or not under names
-    of ours.
+    ``label`` is its name for people. ``sent_as`` are the names under which the body has it, if that is not
+    its own one alone: none for what is not sent, or not under names of ours.
     """
-    return {_WIRE_NAMES: wire_names, _IN_DIGEST: in_digest}
+    words = tuple(choice.value for choice in choices) if choices is not None else ()
+    return {_LABEL: label, _WIRE_NAMES: sent_as, _CHOICES: words, _IN_DIGEST: in_digest}
 
 
 class RequestField(NamedTuple):
-    """One field of a request class: what the API calls it, and whether it enters the digest."""
+    """One field of a request class: what people and the API call it, and whether it enters the digest.
+
+    ``choices`` are the words that it takes; none where any text, or no text, is one.
+    """
 
     name: str
+    label: str
     wire_names: tuple[str, ...]
+    choices: tuple[str, ...]
     in_digest: bool
     default: Any
 
@@ -237,8 +251,10 @@ def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
     return tuple(
         RequestField(
             field.name,
-            field.metadata.get(_WIRE_NAMES, (field.name,)),
-            field.metadata.get(_IN_DIGEST, True),
+            field.metadata[_LABEL],
+            (field.name,) if field.metadata[_WIRE_NAMES] is None else field.metadata[_WIRE_NAMES],
+            field.metadata[_CHOICES],
+            field.metadata[_IN_DIGEST],
             field.default,
         )
         for field in fields
@@ -324,17 +340,17 @@ def json_value(value: Any) -> Any:
 @attrs.frozen(kw_only=True, init=False, eq=False, repr=False)  # the classes below have all of that
 class _Common:
     webhook_url: str | None = attrs.field(
-        default=None, validator=_check_webhook, repr=False, metadata=_sent_as("webhook_url", in_digest=False)
+        default=None, validator=_check_webhook, repr=False, metadata=_known_as("Webhook URL", in_digest=False)
     )
     metadata: Mapping[str, str] = attrs.field(
         default=FrozenDict(),
         converter=_metadata,
         validator=_check_metadata,
         hash=False,
-        metadata=_sent_as(in_digest=False),
+        metadata=_known_as("Metadata", sent_as=(), in_digest=False),
     )
     extra: Mapping[str, Any] = attrs.field(
-        default=FrozenDict(), converter=_extra, hash=False, metadata=_sent_as()
+        default=FrozenDict(), converter=_extra, hash=False, metadata=_known_as("Extra", sent_as=())
     )
 
     def __attrs_post_init__(self) -> None:
@@ -386,18 +402,31 @@ class PromptAvatar(_Common):
 
     KIND: ClassVar[str] = "prompt"
 
-    prompt: str = attrs.field(validator=_check_text)
-    style: Style = attrs.field(default=Style.IPHONE, converter=_style, kw_only=True)
-    format: Format = attrs.field(default=Format.VERTICAL, converter=_format, kw_only=True)
-    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
-    name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
-    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    prompt: str = attrs.field(validator=_check_text, metadata=_known_as("Prompt"))
+    style: Style = attrs.field(
+        default=Style.IPHONE, converter=_style, kw_only=True, metadata=_known_as("Style", choices=Style)
+    )
+    format: Format = attrs.field(
+        default=Format.VERTICAL, converter=_format, kw_only=True, metadata=_known_as("Format", choices=Format)
+    )
+    resolution: Resolution = attrs.field(
+        default=Resolution.TWO_K,
+        converter=checked_resolution,
+        kw_only=True,
+        metadata=_known_as("Resolution", choices=Resolution),
+    )
+    name: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Name")
+    )
+    place: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Place")
+    )
     element_images: tuple[str, ...] = attrs.field(
         default=(),
         converter=_texts,
         validator=_check_images,
         kw_only=True,
-        metadata=_sent_as("elementImages"),
+        metadata=_known_as("Element images", sent_as=("elementImages",)),
     )
 
     @property
@@ -421,10 +450,14 @@ class ImageAvatar(_Common):
     KIND: ClassVar[str] = "images"
 
     image_urls: tuple[str, ...] = attrs.field(
-        converter=_texts, validator=_check_some_images, metadata=_sent_as("imageUrls")
+        converter=_texts, validator=_check_some_images, metadata=_known_as("Images", sent_as=("imageUrls",))
     )
-    name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
-    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    name: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Name")
+    )
+    place: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Place")
+    )
 
     @property
     def credits(self) -> Decimal:
@@ -456,16 +489,41 @@ class LookEdit(_Common):
 
     KIND: ClassVar[str] = "edit"
 
-    source: LookRef | str = attrs.field(converter=_source, metadata=_sent_as("avatar_id", "look_id"))
-    prompt: str = attrs.field(validator=_check_text)
-    style: Style | None = attrs.field(default=None, converter=_style_or_none, kw_only=True)
-    format: Format | None = attrs.field(default=None, converter=_format_or_none, kw_only=True)
-    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
-    images: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_check_images, kw_only=True)
-    upscale: bool = attrs.field(default=False, validator=_check_bool, kw_only=True)
-    look_name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
-    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
-    tags: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_check_texts, kw_only=True)
+    source: LookRef | str = attrs.field(
+        converter=_source, metadata=_known_as("Made from", sent_as=("avatar_id", "look_id"))
+    )
+    prompt: str = attrs.field(validator=_check_text, metadata=_known_as("Prompt"))
+    style: Style | None = attrs.field(
+        default=None, converter=_style_or_none, kw_only=True, metadata=_known_as("Style", choices=Style)
+    )
+    format: Format | None = attrs.field(
+        default=None, converter=_format_or_none, kw_only=True, metadata=_known_as("Format", choices=Format)
+    )
+    resolution: Resolution = attrs.field(
+        default=Resolution.TWO_K,
+        converter=checked_resolution,
+        kw_only=True,
+        metadata=_known_as("Resolution", choices=Resolution),
+    )
+    images: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        validator=_check_images,
+        kw_only=True,
+        metadata=_known_as("Reference images"),
+    )
+    upscale: bool = attrs.field(
+        default=False, validator=_check_bool, kw_only=True, metadata=_known_as("Upscaled")
+    )
+    look_name: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Name")
+    )
+    place: str | None = attrs.field(
+        default=None, validator=_check_text_or_none, kw_only=True, metadata=_known_as("Place")
+    )
+    tags: tuple[str, ...] = attrs.field(
+        default=(), converter=_texts, validator=_check_texts, kw_only=True, metadata=_known_as("Tags")
+    )
 
     @property
     def credits(self) -> Decimal:

@@ -20,6 +20,7 @@ from hoox_async import (
 )
 
 from .exit_codes import Exit, code_of
+from .request_fields import FIELDS
 from .text import in_words_of_the_command_line, sanitize, without_urls
 
 
@@ -107,20 +108,14 @@ _NAMELESS = re.compile(
 )
 _TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 _OPTIONS = {
+    **{name: text.flag for name, text in FIELDS.items() if text.flag is not None},
     "base_url": "--base-url",
     "requests_per_minute": "--rpm",
-    "image_urls": "--image",
-    "images": "--image",
-    "element_images": "--element-image",
     "timeout": "--timeout",
     "prompt": "PROMPT",
     "source": "SOURCE",
     "ref": "LOOK",
     "by": "--by",
-    "name": "--name",
-    "look_name": "--look-name",
-    "tags": "--tag",
-    "place": "--place",
 }
 _NAMED_FIRST = re.compile(rf"^({'|'.join(_OPTIONS)})(?:\[\d+\])?: ")
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 from cyclopts import Parameter
@@ -33,6 +33,7 @@ from .exit_codes import Exit
 from .json_output import look_record
 from .options import StoreConnection, command_line
 from .pictures import free_name, in_the_way, save
+from .request_fields import FIELDS, Kind, fields_of, is_list
 from .stores import AnyStore, key_words, named_store, read_report
 from .terminal import Terminal
 from .text import format_credits
@@ -99,14 +100,49 @@ class LookOptions:
             raise ConfigurationError(f"--out {self.out}: nothing can be written in {nearest}")
 
 
-# literals, because cyclopts would offer the names of an enum's members instead of the API's words
-StyleWord = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
+def options_of(name: str, *kinds: Kind) -> Any:
+    """A class with an option for each field of these kinds, for a command's signature.
+
+    The required ones come first. An option that is not given has an empty value.
+    """
+    fields = {field.name: field for kind in kinds for field in fields_of(kind) if FIELDS[field.name].flag}
+    ordered = sorted(fields.values(), key=lambda field: field.default is not attrs.NOTHING)
+    made = attrs.make_class(name, {each.name: _option(each) for each in ordered}, frozen=True, kw_only=True)
+    return Parameter(name="*")(made)
 
 
-FormatWord = Literal["vertical", "horizontal"]
+def _option(field: attrs.Attribute[Any]) -> Any:
+    kind, empty = _type_of(field)
+    text = FIELDS[field.name]
+    parameter = Parameter(name=text.flag, help=_help(field), negative=())
+    return attrs.field(default=empty, type=Annotated[kind, parameter])  # type: ignore[call-overload]
 
 
-ResolutionWord = Literal["1K", "2K", "4K"]
+def _type_of(field: attrs.Attribute[Any]) -> tuple[Any, Any]:
+    """The type of a field's option, and its value where it is not given."""
+    if choices := field.metadata["choices"]:  # words: cyclopts would offer the names of an enum's members
+        return Literal[choices] | None, None
+    if is_list(field):
+        return tuple[str, ...], ()
+    return (bool, False) if field.type is bool else (str | None, None)
+
+
+def _help(field: attrs.Attribute[Any]) -> str:
+    text = FIELDS[field.name].help
+    if not field.metadata["choices"]:
+        return text
+    default = "the API chooses" if field.default is None else field.default
+    return f"{text.removesuffix('.')} ({default})."
+
+
+def given(options: Any, kind: Kind) -> dict[str, Any]:
+    """The fields of this kind that were given. Raises `ConfigurationError` for one that it does not have."""
+    values = {name: value for name, value in attrs.asdict(options).items() if value}
+    known = {field.name for field in fields_of(kind)}
+    for name in values:
+        if name not in known:
+            raise ConfigurationError(f"{FIELDS[name].flag}: only for avatars from a prompt, not from images")
+    return values
 
 
 class _AcceptedHook:

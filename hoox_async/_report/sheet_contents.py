@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from .._api.models import LookRef
 from .._api.pictures import is_too_small, resolution_of
-from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar, PrunedRequest
+from .._api.requests import (
+    FREE,
+    Format,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    PrunedRequest,
+    content_of,
+    fields_of,
+)
 from .._core.intents.costs import format_amount, format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState, seconds_of
 from .formatting import STATE_EXPLANATIONS, format_duration, format_pixels
@@ -258,14 +267,8 @@ def _details(outcome: Outcome, picture: SheetPicture, avatar: str) -> list[tuple
         ("Key", outcome.key),
         ("Look", str(look.ref) if look else ""),
         ("Made from", str(source) if source else ""),
-        ("Style", str(getattr(request, "style", None) or "")),
-        ("Format", str(getattr(request, "format", None) or "")),
-        ("Resolution", str(getattr(request, "resolution", None) or "")),
+        *_fields_shown(request),
         ("Pixels", _pixels(picture)),
-        ("Upscaled", "yes" if getattr(request, "upscale", False) else ""),
-        ("Name", str(getattr(request, "look_name", None) or getattr(request, "name", None) or "")),
-        ("Place", str(getattr(request, "place", None) or "")),
-        ("Tags", ", ".join(getattr(request, "tags", ()))),
         ("Time taken", format_duration(seconds) if seconds is not None else ""),
         ("Credits", format_amount(outcome.credits)),
         ("At risk", format_credits(outcome.at_risk) if outcome.at_risk else ""),
@@ -274,6 +277,27 @@ def _details(outcome: Outcome, picture: SheetPicture, avatar: str) -> list[tuple
         ("Settled", moment(outcome.settled_at)),
         *((f"Metadata: {name}", value) for name, value in outcome.metadata.items()),
     ]
+
+
+_SHOWN_ELSEWHERE = ("prompt", "source", "extra")
+
+
+def _fields_shown(request: object) -> list[tuple[str, str]]:
+    """Each field of the request that is set, by its label; of addresses only how many there are."""
+    if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
+        return []
+    content = content_of(request)
+    return [
+        (field.label, _shown(content[field.name]))
+        for field in fields_of(type(request))
+        if field.name in content and field.name not in _SHOWN_ELSEWHERE
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return str(len(value)) if any("://" in one for one in value) else ", ".join(value)
+    return ("yes" if value is True else str(value)) if value else ""
 
 
 def moment(at: datetime | None) -> str:

@@ -474,7 +474,7 @@ def test_a_dry_run_lists_each_item(cli: Cli, tmp_path: Path) -> None:
     by_key = {item["key"]: item for item in cli("batch", file, "--dry-run", "--list", "--json").of("item")}
     assert by_key["mara/car"] == {
         "event": "item", "key": "mara/car", "kind": "edit", "source": "mara",
-        "prompt": "In the driver's seat at a green light", "image_urls": [],
+        "prompt": "In the driver's seat at a green light", "image_urls": [], "fields": {},
         "credits": "0", "price": "2", "standing": "ready",
     }  # fmt: skip
     assert by_key["yuki"]["image_urls"] == ["https://images.test/yuki.jpg"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.models import LookRef
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, _known_as
 from hoox_async._core.intents.keys import digest, is_key, ordinal_key
 from hoox_async.errors import InvalidRequest
 
@@ -147,8 +147,10 @@ def _check_bool(instance: object, attribute: Any, value: object) -> None:
 class LaterEdit(LookEdit):
     """An edit of a later version, which knows two more fields."""
 
-    mood: str | None = attrs.field(default=None, kw_only=True)
-    crowd: bool | None = attrs.field(default=None, kw_only=True, validator=_check_bool)
+    mood: str | None = attrs.field(default=None, kw_only=True, metadata=_known_as("Mood"))
+    crowd: bool | None = attrs.field(
+        default=None, kw_only=True, validator=_check_bool, metadata=_known_as("Crowd")
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from hoox_async import (
 
 from ..campaign.builder import Campaign, ItemOrigin, origin_of_key
 from ..exit_codes import is_access
+from ..request_fields import changed_fields, described
 from ..selection import Selection, check_limit, select
 from ..stores import AnyStore, read_report
 from ..terminal import Terminal
@@ -299,6 +300,7 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
             source=source,
             prompt=prompt,
             image_urls=list(images),
+            fields=changed_fields(request),
             credits=format(credits, "f"),
             price=format(request.credits, "f"),
             standing=word,
@@ -308,6 +310,8 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
             standing = f" ({_in_words(word)})" if word is not None and not is_sent else ""
             terminal.result(f"{item.key}: {origin}, {format_credits(credits)}{standing}")
             terminal.result(f"  {' '.join((prompt or ' '.join(images)).split())}")
+            if line := described(request):
+                terminal.result(f"  {line}")
     if not terminal.as_json:
         terminal.result()
 

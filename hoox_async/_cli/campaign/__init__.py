@@ -1,6 +1,6 @@
 """Campaign files: reads what to make from TOML, CSV or JSON lines, and reports every problem with its line.
 
-It may import the public door (`hoox_async`) and nothing else, not even the rest of the command line.
+It may import the public door (`hoox_async`) and the table of fields, but nothing else of the command line.
 """
 
 from __future__ import annotations

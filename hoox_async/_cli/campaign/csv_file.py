@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from . import fields
+from ..request_fields import FIELDS
 from .builder import Campaign
 from .fields import RawFields
 from .problems import ProblemList
-from .rows import FIELDS, campaign_of
+from .rows import NAMES, campaign_of
 from .variables import PREFIX, VARIABLES, Templates
 
-_COLUMNS = (*(name for name in FIELDS if name not in ("metadata", "extra")), PREFIX)
+_COLUMNS = (*(name for name in NAMES if name not in FIELDS or FIELDS[name].column), PREFIX)
 
 
 _NAMED = ("metadata", VARIABLES)
@@ -93,17 +93,24 @@ def _csv_raw(columns: list[str], cells: list[str], line: int, problems: ProblemL
         if named is not None:
             table, entry = named
             values.setdefault(table, {})[entry] = text
-        elif name == "tags":
-            values[name] = [tag.strip() for tag in re.split("[,;]", text) if tag.strip()]
-        elif name in fields.LISTS:
-            values[name] = _urls(text)
-            for url in filter(_JOINED.search, values[name]):
-                problems.add(line, name, url, _SEPARATE)
-        elif name == "upscale":
-            values[name] = _parse_bool(text)
         else:
-            values[name] = text
+            values[name] = _cell(name, text, line, problems)
     return RawFields("", values, line, lambda _: line)
+
+
+def _cell(name: str, text: str, line: int, problems: ProblemList) -> Any:
+    """The value of a cell, as the field's column has it."""
+    match FIELDS[name].column if name in FIELDS else "text":
+        case "words":
+            return [word.strip() for word in re.split("[,;]", text) if word.strip()]
+        case "URLs":
+            urls = _urls(text)
+            for url in filter(_JOINED.search, urls):
+                problems.add(line, name, url, _SEPARATE)
+            return urls
+        case "yes or no":
+            return _parse_bool(text)
+    return text
 
 
 def _urls(text: str) -> list[str]:

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple
 
-import attrs
+from hoox_async import ImageAvatar, InvalidRequest, LookEdit, PromptAvatar
 
-from hoox_async import Format, ImageAvatar, InvalidRequest, LookEdit, PromptAvatar, Resolution, Style
-
+from ..request_fields import fields_of, is_list
 from .problems import ProblemList
 
 _Request = PromptAvatar | ImageAvatar | LookEdit
 
 
-def _fields(kind: type[_Request]) -> tuple[str, ...]:
-    """The fields that a file can give a request, in the order of its class; an edit's source is apart."""
-    fields = sorted(attrs.fields(kind), key=lambda field: field.inherited)
-    return tuple(field.name for field in fields if field.name != "source")
+def _names(kind: type[_Request]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields_of(kind))
 
 
-def _lists(*kinds: type[_Request]) -> frozenset[str]:
-    fields = (field for kind in kinds for field in attrs.fields(attrs.resolve_types(kind)))
-    return frozenset(field.name for field in fields if get_origin(field.type) is tuple)
-
-
-def _texts(kind: type[_Request]) -> tuple[str, ...]:
-    types = {field.name: field.type for field in attrs.fields(attrs.resolve_types(kind))}
-    is_text = {name: kind in (str, str | None) or get_origin(kind) is tuple for name, kind in types.items()}
-    return tuple(name for name in _fields(kind) if is_text[name] and name != "webhook_url")
-
-
-PROMPT_FIELDS = _fields(PromptAvatar)
-IMAGE_FIELDS = _fields(ImageAvatar)
-EDIT_FIELDS = _fields(LookEdit)
-LISTS = _lists(PromptAvatar, ImageAvatar, LookEdit)
-TEXTS = tuple(dict.fromkeys((*_texts(PromptAvatar), *_texts(ImageAvatar), *_texts(LookEdit))))
+_ALL = {field.name: field for kind in (PromptAvatar, ImageAvatar, LookEdit) for field in fields_of(kind)}
+PROMPT_FIELDS = _names(PromptAvatar)
+IMAGE_FIELDS = _names(ImageAvatar)
+EDIT_FIELDS = _names(LookEdit)
+LISTS = frozenset(name for name, field in _ALL.items() if is_list(field))
+TEXTS = tuple(
+    name
+    for name, field in _ALL.items()
+    if name != "webhook_url" and (name in LISTS or field.type in (str, str | None))
+)
 """Every field whose texts may hold variables."""
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    name: tuple(one.value for one in kind)
-    for name, kind in (("style", Style), ("format", Format), ("resolution", Resolution))
-}
+_CHOICES: Mapping[str, tuple[str, ...]] = {name: field.metadata["choices"] for name, field in _ALL.items()}
 
 
 class RawFields(NamedTuple):

@@ -19,13 +19,14 @@ _CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELD
 _EDIT = ("key", *_SOURCE_FIELDS, *fields.EDIT_FIELDS)
 
 
-FIELDS = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
+NAMES = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
 
 
 def campaign_of(rows: Iterator[RawFields], problems: ProblemList, templates: Templates) -> Campaign:
+    """The campaign of these rows. Problems are recorded in ``problems``."""
     builder = CampaignBuilder(problems)
     for raw in map(templates.fill, rows):
-        fields.check_names(raw, FIELDS, problems)
+        fields.check_names(raw, NAMES, problems)
         if any(name in raw.values for name in _SOURCE_FIELDS):
             _look(raw, builder)
         elif _is_look_key(raw.values.get("key")):

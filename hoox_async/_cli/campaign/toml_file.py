@@ -9,6 +9,7 @@ from typing import Any
 
 from hoox_async import LookEdit
 
+from ..request_fields import FIELDS
 from . import fields
 from .builder import ITEM_KEY, MOST_ITEMS, PART_FORM, PART_KEY, Campaign, CampaignBuilder, is_key
 from .fields import RawFields
@@ -112,7 +113,7 @@ _TABLES = ("avatars", "scenes", "matrix", "looks")
 _SHARED = (PREFIX, VARIABLES)
 
 
-_DEFAULTS = tuple(name for name in fields.EDIT_FIELDS if name not in ("prompt", "extra"))
+_DEFAULTS = tuple(name for name in fields.EDIT_FIELDS if FIELDS[name].in_matrix)
 
 
 _SCENE_FIELDS = ("key", "variations", *fields.EDIT_FIELDS)

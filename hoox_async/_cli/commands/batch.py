@@ -45,6 +45,7 @@ from ..campaign.variables import parse_settings
 from ..exit_codes import Exit, NoKey, cap_reached
 from ..options import STDIN, Output, StoreConnection, command_line
 from ..pictures import check_template, picture_name
+from ..request_fields import columns
 from ..selection import Selection, parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
@@ -84,8 +85,7 @@ def batch(
 
     A CSV file has a header and one look in each row; examples/campaign.csv is one. Columns: key, avatar (the
     key of a row above, or avatar_id:look_id; empty for a row that makes an avatar), or instead of that
-    avatar_id and look_id, prompt, image_urls, style, format, resolution, upscale (yes or no), name,
-    look_name, place, tags, images, element_images, webhook_url, prompt_prefix, metadata.NAME, variables.NAME.
+    avatar_id and look_id, COLUMNS, prompt_prefix, metadata.NAME, variables.NAME.
     Only key and prompt (or image_urls) are needed. Several URLs in a cell have spaces between them, several
     tags commas. Commas, semicolons and tabs can separate the columns; the encoding is UTF-8. In JSON lines
     (.jsonl) each line is an object with the same names.
@@ -136,6 +136,9 @@ def batch(
     if file == STDIN and code in (Exit.UNFINISHED, Exit.ACCESS):
         terminal.notice("It has to read the same campaign from stdin again.")
     return code
+
+
+batch.__doc__ = (batch.__doc__ or "").replace("COLUMNS", columns())
 
 
 def _name(file: str) -> str:

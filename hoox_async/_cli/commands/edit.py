@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
+from typing import Any
 
 from hoox_async import InvalidRequest, LookEdit, LookRef
 
-from ..one_look import FormatWord, LookOptions, ResolutionWord, StyleWord, make_look
+from ..one_look import LookOptions, given, make_look, options_of
 from ..options import Output, StoreConnection
 
+_Fields: Any = options_of("EditFields", LookEdit)
+_NOTHING = _Fields()
 _DEFAULT = LookOptions()
 
 
@@ -25,14 +25,7 @@ def edit(
     prompt: str,
     /,
     *,
-    style: StyleWord | None = None,
-    format: FormatWord | None = None,
-    resolution: ResolutionWord = "2K",
-    image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    upscale: Annotated[bool, Parameter(negative=())] = False,
-    look_name: str | None = None,
-    place: str | None = None,
-    tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    fields: _Fields = _NOTHING,
     options: LookOptions = _DEFAULT,
     connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
@@ -49,35 +42,8 @@ def edit(
         The look to start from, as avatar_id:look_id. It is not changed.
     prompt
         What the new picture should show.
-    style
-        How the picture seems to be taken (the API chooses).
-    format
-        The picture's shape: 9:16 or 16:9 (the API chooses).
-    resolution
-        The picture's size (2K).
-    image
-        The URL of another reference picture. Repeatable.
-    upscale
-        Enlarge the picture, for 1.5 more credits.
-    look_name
-        The new look's name.
-    place
-        Where the picture is taken.
-    tag
-        A tag of the new look. Repeatable.
     """
-    request = LookEdit(
-        _source(source),
-        prompt,
-        style=style,
-        format=format,
-        resolution=resolution,
-        images=image,
-        upscale=upscale,
-        look_name=look_name,
-        place=place,
-        tags=tag,
-    )
+    request = LookEdit(_source(source), prompt, **given(fields, LookEdit))
     return make_look(request, options, connection, output.terminal())
 
 
