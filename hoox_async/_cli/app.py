@@ -31,7 +31,6 @@ Try `hoox-async demo` first: it needs no key and no network. The API key is read
 
 Exit codes: 0 all ready, 1 some failed, 2 bad usage or input, 3 API key or credits, 4 not finished.
 """
-
 _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Without a key": (demo, sandbox),
     "Campaigns": (batch, report, download, costs, unknowns, resolve),

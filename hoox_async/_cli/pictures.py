@@ -39,14 +39,8 @@ from .terminal import Terminal
 from .text import format_pixels
 
 PLACEHOLDERS = ("avatar", "scene", "n", "key", "style", "format", "look_id")
-
-
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
-
-
 _LETTERS = frozenset("LNM")
-
-
 _WIDTH = re.compile(r"0?[1-9]")
 
 
@@ -143,8 +137,6 @@ def _filled(field: str, spec: str, values: dict[str, str | int]) -> str:
 
 
 _SAME = {".jpeg": ".jpg", ".jpe": ".jpg"}
-
-
 _KNOWN = {".jpg", ".png", ".webp", ".gif", ".avif"}
 
 
@@ -228,8 +220,6 @@ def _exists(target: Path, out: str) -> ConfigurationError:
 
 
 _HEAD = 1 << 16  # bytes; nearly always enough for the size
-
-
 IN_A_ROW = 3
 """How many pictures at 4K that are too small end the buying of looks at 4K."""
 
@@ -360,11 +350,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 NameFunction = Callable[[Outcome], PurePosixPath]
-
-
 _WORKERS = 6
-
-
 _MOST_REPORTED = 5
 
 

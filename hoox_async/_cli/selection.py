@@ -93,8 +93,6 @@ def _matches(key: str, pattern: str) -> bool:
 
 
 PICKS_FORMAT = "hoox-async picks 1"
-
-
 OnlyOption = Annotated[
     tuple[str, ...],
     Parameter(

@@ -16,10 +16,8 @@ from .text import SCHEMES, shown_url
 
 DEFAULT_WORKSPACE = "default"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
-
 DEFAULT_SCHEMA = "hoox"
 _GROUP = Group("Connection and output", sort_key=9)
-
 SchemaOption = Annotated[
     str, Parameter(name="--schema", group=_GROUP, help="The schema in a postgresql:// database (hoox).")
 ]

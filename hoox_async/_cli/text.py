@@ -74,11 +74,7 @@ def one_line(text: str, longest: int = 200) -> str:
 
 
 SCHEMES = ("postgresql://", "postgres://")
-
-
 _HIDDEN = "postgresql://..."
-
-
 _URL = re.compile(r"postgres(?:ql)?://\S+")
 
 

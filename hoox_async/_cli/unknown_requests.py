@@ -73,8 +73,6 @@ def show_unknown(unknown: Unknown, terminal: Terminal) -> None:
 
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
-
-
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 _SLOW = 10.0  # seconds without any answer to what was asked
-
-
 _PAUSING = (401, 429)  # answers after which nothing is sent for a while
 
 
@@ -149,11 +147,7 @@ class Display(ABC):
 
 
 _LOOK_EVERY = 0.2  # seconds
-
-
 _PATIENCE = 2.0  # seconds: a shorter trouble is worth no line
-
-
 _LINE_EVERY = 30.0  # seconds between two lines about the same trouble
 
 

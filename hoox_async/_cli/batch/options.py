@@ -36,17 +36,11 @@ _VERSIONS = Group(
     help="A version is an edit of the look that --only chooses, under a key of its own. The look itself is "
     "never changed or replaced, and running the same command again pays for nothing twice.",
 )
-
-
 _SAME_IN_4K = (
     "Keep this picture exactly as it is: the same person, face, clothes, pose, place, light and framing. "
     "Only make its details finer."
 )
-
-
 _LABEL = re.compile(r"\w(?:[\w-]*\w)?")
-
-
 _MOST_VARIANTS = 100
 
 
@@ -204,29 +198,13 @@ def _version_of(
 
 
 _ITEMS = Group("What to make", sort_key=1)
-
-
 _TRIAL = Group("Before it costs", sort_key=3)
-
-
 _MONEY = Group("Credits", sort_key=4)
-
-
 _PICTURES = Group("Pictures", sort_key=5)
-
-
 _DEFAULT_VERSIONS = VersionOptions()
-
-
 Retry = Literal["failed", "rejected", "pending", "ready"]
-
-
 Changed = Literal["error", "keep", "redo"]
-
-
 NAMES = "{avatar}/{scene}-{n}"
-
-
 _RESUMED = (
     "limit", "max_credits", "budget", "max_failures", "changed", "look_timeout", "out", "names", "store",
 )  # fmt: skip

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 
 _PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
-
-
 _EXPECTED_LOOK_SECONDS = 40.0  # used until the first looks of this run have settled
 
 
@@ -149,8 +147,6 @@ class RunCounters:
 
 
 _REDRAW_SECONDS = 0.2
-
-
 _NARROW = 60  # columns: the time left then has a line of its own
 
 

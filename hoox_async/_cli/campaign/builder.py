@@ -16,20 +16,10 @@ from .fields import RawFields
 from .problems import ProblemList, did_you_mean
 
 _KEY_PART = r"\w(?:[\w.+@-]*\w)?"
-
-
 PART_KEY = re.compile(_KEY_PART)
-
-
 ITEM_KEY = re.compile(rf"{_KEY_PART}(?:/{_KEY_PART})*")
-
-
 PART_FORM = "letters, digits, and - _ . + @ between them, at most 100"
-
-
 ITEM_FORM = f"parts made of {PART_FORM}; a slash between two parts, such as alex/podcast-2"
-
-
 VERSION_MARK = "~"
 """Stands before a version's name in a key, such as ``alex/podcast~4k``. No key of a file can hold it."""
 
@@ -62,14 +52,8 @@ def is_key(text: object, form: re.Pattern[str], longest: int = 100) -> bool:
 
 
 _AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
-
-
 _SOURCE_FORM = "the key of an avatar from above, or avatar_id:look_id"
-
-
 _AVATAR_FIELDS = frozenset(("key", "avatar_id", "look_id", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS))
-
-
 MOST_ITEMS = 200_000
 
 

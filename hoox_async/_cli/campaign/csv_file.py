@@ -16,18 +16,10 @@ from .rows import NAMES, campaign_of
 from .variables import PREFIX, VARIABLES, Templates
 
 _COLUMNS = (*(name for name in NAMES if name not in FIELDS or FIELDS[name].column), PREFIX)
-
-
 _NAMED = ("metadata", VARIABLES)
 """Tables of names and texts, which have a column for each name, such as ``metadata.client``."""
-
-
 _JOINED = re.compile(r"[,;|]https?://")
-
-
 _SEPARATE = "spaces between URLs (inside one, write %2C for a comma and %3B for a semicolon)"
-
-
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 

@@ -28,7 +28,6 @@ TEXTS = tuple(
     if name != "webhook_url" and (name in LISTS or field.type in (str, str | None))
 )
 """Every field whose texts may hold variables."""
-
 _CHOICES: Mapping[str, tuple[str, ...]] = {name: field.metadata["choices"] for name, field in _ALL.items()}
 
 

@@ -11,14 +11,8 @@ from .problems import ProblemList
 from .variables import Templates
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
-
-
 _CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS)))
-
-
 _EDIT = ("key", *_SOURCE_FIELDS, *fields.EDIT_FIELDS)
-
-
 NAMES = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
 
 

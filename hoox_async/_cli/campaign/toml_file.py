@@ -17,20 +17,10 @@ from .problems import ProblemList, did_you_mean
 from .variables import PREFIX, VARIABLES, Templates
 
 Path = tuple[str | int, ...]
-
-
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
-
-
 _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
-
-
 _TABLE = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]")
-
-
 _ASSIGNED = re.compile(rf"\s*({_DOTTED})\s*=")
-
-
 _SHORT = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')""")
 
 
@@ -108,26 +98,12 @@ def _still_inside(line: str, inside: str) -> str:
 
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
-
-
 _SHARED = (PREFIX, VARIABLES)
-
-
 _DEFAULTS = tuple(name for name in fields.EDIT_FIELDS if FIELDS[name].in_matrix)
-
-
 _SCENE_FIELDS = ("key", "variations", *fields.EDIT_FIELDS)
-
-
 _MATRIX_FIELDS = ("avatars", "scenes", "variations", *_DEFAULTS)
-
-
 _LOOK_FIELDS = ("key", "avatar", *fields.EDIT_FIELDS)
-
-
 _MOST_VARIATIONS = 1000
-
-
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 

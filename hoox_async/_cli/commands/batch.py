@@ -52,17 +52,9 @@ from ..terminal import Terminal, require_modules
 from ..text import format_credits, format_duration, shorten_list
 
 _DEFAULT_OPTIONS = BatchOptions()
-
-
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
-
-
 _NO_KEY = "hx_dry_run"
-
-
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist
 
 

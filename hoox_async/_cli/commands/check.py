@@ -43,27 +43,13 @@ if TYPE_CHECKING:
 
 
 _GROUP = Group("Conformance", sort_key=1)
-
-
 _TIMEOUTS = Timeouts(connect=10.0, read=20.0, answer=60.0)
-
-
 _REAL_HOST = "app.hoox.video"
-
-
 _REAL_URL = f"https://{_REAL_HOST}/api/public/v1"
-
-
 _DOCUMENTED_KEY = r"hx_live_[0-9a-f]{64}"
-
-
 _REFRESH = 0.2  # seconds
-
-
 _SPREAD = 6.0
 """Seconds between the first and the last read: so long, a quota's reset shows how it moves."""
-
-
 _STORE = "conformance.hoox.db"
 
 
@@ -206,11 +192,7 @@ def _check_out(out: Path) -> None:
 
 
 _DEFAULT_CONFORMANCE = ConformanceOptions()
-
-
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 

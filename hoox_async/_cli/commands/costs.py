@@ -17,8 +17,6 @@ from ..terminal import Terminal
 from ..text import format_amount, one_line
 
 _DEFAULT_OUTPUT = Output()
-
-
 _NONE = "(none)"
 
 

@@ -30,17 +30,9 @@ from ..terminal import Terminal, require_modules, shown_path
 from ..text import format_amount, format_count, format_credits, format_duration
 
 _DEFAULT_OUTPUT = Output()
-
-
 _SPEED = 16.0
-
-
 _PER_MINUTE = 1200
-
-
 _FAILURES = 0.05
-
-
 _SEED = 72619
 """This seed draws six people who are easy to tell apart, and lets three looks fail."""
 
@@ -71,11 +63,7 @@ AVATARS: dict[str, PromptAvatar | ImageAvatar] = {
         "Pastry chef after the morning shift, laughing", resolution=Resolution.FOUR_K, name="Ines"
     ),
 }
-
-
 _WIDE, _4K = Format.HORIZONTAL, Resolution.FOUR_K
-
-
 SCENES = (
     Scene("podcast", "Podcast studio, warm light, speaking into a large microphone", Style.PODCAST),
     Scene("stage", "Keynote on a small stage, blue light behind, open hands", Style.CONFERENCE, _WIDE),
@@ -100,8 +88,6 @@ SCENES = (
     Scene("train", "Window seat on an evening train, headphones, fields passing by", Style.IPHONE, _WIDE),
     Scene("parking", "Parked under trees, seat belt off, telling a story", Style.CAR),
 )
-
-
 LOOKS_EACH = 10
 
 

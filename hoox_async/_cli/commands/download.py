@@ -23,11 +23,7 @@ from ..terminal import Terminal, shown_path
 from ..text import format_count
 
 _DEFAULT_CONNECTION = Connection()
-
-
 _DEFAULT_OUTPUT = Output()
-
-
 _NAMES = "{key}"
 
 

@@ -12,11 +12,7 @@ from ..options import Output, StoreConnection
 _Fields: Any = options_of("EditFields", LookEdit)
 _NOTHING = _Fields()
 _DEFAULT = LookOptions()
-
-
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 

@@ -18,18 +18,12 @@ from ..text import format_count, one_line
 from ..waiting import Trouble, Waiting
 
 _DEFAULT_CONNECTION = Connection()
-
-
 _DEFAULT_OUTPUT = Output()
-
-
 _FILTERS = Group(
     "Filters",
     sort_key=1,
     help="Values are the API's own words, such as --gender female. Repeatable: any of the values matches.",
 )
-
-
 _Filter = Annotated[tuple[str, ...], Parameter(negative=(), group=_FILTERS)]
 
 

@@ -20,14 +20,8 @@ from ..text import format_count
 from ..unknown_requests import campaign_name, read_looks, resolve_words, with_new_avatars
 
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
-
-
 _PICKS_FILE = "picks.json"
-
-
 _LINE_SECONDS = 5.0
 
 

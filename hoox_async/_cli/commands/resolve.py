@@ -20,8 +20,6 @@ from ..text import shorten_list
 from ..unknown_requests import list_unknowns, show_unknown
 
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 

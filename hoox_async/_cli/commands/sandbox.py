@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 
 _DEFAULT_OUTPUT = Output()
-
-
 _LEDGER_SECONDS = 0.2
 
 

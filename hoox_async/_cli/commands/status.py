@@ -10,8 +10,6 @@ from ..text import format_count
 from ..waiting import Trouble, Waiting
 
 _DEFAULT_CONNECTION = Connection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 

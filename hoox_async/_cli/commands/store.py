@@ -38,8 +38,6 @@ from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits
 
 _DEFAULT_OUTPUT = Output()
-
-
 _WARNING = (
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
     "them a second time. First copy the files that are left to another place."
@@ -200,8 +198,6 @@ def budget(
 
 
 _AGE = re.compile(r"(\d{1,6})([hdw])")
-
-
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 

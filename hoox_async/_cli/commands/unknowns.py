@@ -26,8 +26,6 @@ from ..unknown_requests import (
 )
 
 _DEFAULT_CONNECTION = StoreConnection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 

@@ -14,8 +14,6 @@ from ..text import format_count
 from ..waiting import Trouble, Waiting
 
 _DEFAULT_CONNECTION = Connection()
-
-
 _DEFAULT_OUTPUT = Output()
 
 
