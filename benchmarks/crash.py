@@ -66,7 +66,7 @@ from hoox_async.errors import HooxError, StoreError
 from hoox_async.events import OutcomeLost
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
-from hoox_async.sandbox.workspace_records import RequestRecord
+from hoox_async.sandbox.received_requests import RequestRecord
 
 MOST_RUNS = 400
 UNFINISHED = 3

@@ -227,7 +227,7 @@ def test_no_fault_at_any_endpoint_breaks_the_rules_of_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is paid twice or called free although charged, and the session works afterwards."""
-    monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda _: b"\xff\xd8\xff" * 50)
+    monkeypatch.setattr("hoox_async.sandbox.http_server.paint", lambda _: b"\xff\xd8\xff" * 50)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.02)
     monkeypatch.setattr("hoox_async._session.HooxSession.unknowns", _listed)
     served, lasting = plans()

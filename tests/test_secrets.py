@@ -292,7 +292,7 @@ def test_no_command_shows_a_secret(
         badly_used(typed, sandbox, campaign, key_file)
         monkeypatch.setattr("hoox_async._cli.commands.demo._SPEED", 2000.0)
         monkeypatch.setattr("hoox_async._cli.commands.demo._PER_MINUTE", 60_000)
-        monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: PICTURE)
+        monkeypatch.setattr("hoox_async.sandbox.http_server.paint", lambda look: PICTURE)
         typed.bare("demo", "--out", tmp_path / "demo")
         monkeypatch.setattr("hoox_async._cli.commands.sandbox.stop_on_signals", stopping_at_once)
         typed.bare("sandbox")

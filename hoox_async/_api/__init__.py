@@ -3,6 +3,6 @@
 Pure: it uses `errors` and nothing else of the library.
 
 A new field of the API: `requests` (its name, its price, and whether it enters the key), and the sandbox's
-`request_validation`. A new endpoint: `endpoints`, `responses`, `_session/reads`, `_session/session`, and
-the sandbox's `workspace`.
+`received_requests`. A new endpoint: `endpoints`, `responses`, `_session/reads`, `_session/session`, and
+the sandbox's `space`.
 """

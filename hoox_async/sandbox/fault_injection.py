@@ -11,7 +11,8 @@ from typing import ClassVar, Literal, NamedTuple
 import attrs
 
 from .._api.endpoints import Endpoint
-from .workspace_records import HttpResponse, RequestRecord
+from .answers import HttpResponse
+from .received_requests import RequestRecord
 
 FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Literal, get_args
 
-from .workspace_records import FakeLook
+from .avatars import FakeLook
 
 Duration = Callable[[int, Mapping[str, Any]], float]
 Ending = Literal["ready", "failed", "pending"]

@@ -11,10 +11,11 @@ from random import Random
 from .._api.endpoints import WireRequest, WireResponse
 from .._io.protocols import BeforeSend, Fetched
 from ..errors import NotSent, TransportError, UnexpectedResponse
+from .answers import HttpResponse
 from .fault_injection import Exchange, Fault
+from .received_requests import IncomingRequest, RequestRecord
+from .space import Space
 from .webhook_sender import Deliver, DeliveryOptions, WebhookSender
-from .workspace import Space
-from .workspace_records import HttpResponse, IncomingRequest, RequestRecord
 
 
 class InProcessTransport:
@@ -103,7 +104,7 @@ class InProcessTransport:
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL: see `hoox_async._io.protocols.Transport`. Needs Pillow."""
-        from .drawing.picture import paint
+        from .drawing import paint
 
         await asyncio.sleep(self._latency)
         fault = self.space.faults.next_fault("picture")

@@ -6,11 +6,9 @@ A wrong word would else be taken for the default, and a test would prove somethi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
-
-import attrs
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .._api.endpoints import Endpoint
 from ..errors import ConfigurationError
@@ -89,43 +87,11 @@ def check_rates(name: str, rates: Any, kind: type) -> None:
         raise invalid_option(name, rates, expected)
 
 
-def one_of(*choices: object) -> Callable[[Any, attrs.Attribute[Any], object], None]:
-    """A validator for a field of an options class: one of these values."""
-
-    def validate(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-        check_choice(_field(owner, attribute), value, choices)
-
-    return validate
-
-
-def a_flag(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator for a field of an options class: True or False."""
-    check_flag(_field(owner, attribute), value)
-
-
-def a_share(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator for a field of an options class: a number from 0 to 1."""
-    check_number(_field(owner, attribute), value, most=1.0)
-
-
-def some_seconds(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator for a field of an options class: a number of seconds, 0 or more."""
-    check_number(_field(owner, attribute), value)
-
-
-def seconds_above_zero(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator for a field of an options class: a number of seconds above 0."""
-    check_number(_field(owner, attribute), value, above=True)
-
-
-def a_tuple_of_seconds(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator for a field of an options class: a tuple of numbers of seconds, 0 or more."""
-    name = _field(owner, attribute)
-    if not isinstance(value, tuple):
-        raise invalid_option(name, value, "a tuple of seconds")
-    for position, seconds in enumerate(value):
-        check_number(f"{name}[{position}]", seconds)
-
-
-def _field(owner: Any, attribute: attrs.Attribute[Any]) -> str:
-    return f"{type(owner).__name__}.{attribute.name}"
+def check_words(options: object) -> None:
+    """Check the fields of an options class whose type is a `Literal` or a flag."""
+    owner = type(options)
+    for name, kind in get_type_hints(owner).items():
+        if get_origin(kind) is Literal:
+            check_choice(f"{owner.__name__}.{name}", getattr(options, name), get_args(kind))
+        elif kind is bool:
+            check_flag(f"{owner.__name__}.{name}", getattr(options, name))

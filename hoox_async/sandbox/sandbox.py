@@ -6,26 +6,26 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from decimal import Decimal
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from anyio.from_thread import start_blocking_portal
+
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
-from .answer_forms import AnswerForms
+from .answers import AnswerForms, Vocabulary
 from .fault_injection import Fault
 from .generation import Duration, Ending
-from .loop_thread import LoopThread
+from .http_server import API, HttpServer
 from .option_checks import check_faults, check_number, check_whole, invalid_option
 from .quota_window import QuotaKind
-from .response_bodies import Vocabulary
-from .sandbox_runtime import SandboxRuntime
-from .server import API
+from .received_requests import Charge, RequestRecord
+from .space import Space
 from .webhook_sender import DeliveryOptions, DeliveryRecord
-from .workspace import Space
-from .workspace_records import Charge, RequestRecord
 
 if TYPE_CHECKING:
     from .._session import HooxSession
@@ -119,31 +119,46 @@ class Sandbox:
         self._latency = latency
         self._options = deliveries or DeliveryOptions()
         self._address: str | None = None
-        self._running: SandboxRuntime | None = None
+        self._server: HttpServer | None = None
         self._stopped_at = 0.0
         self._delivered: list[DeliveryRecord] = []
-        self._own_thread: LoopThread | None = None
+        self._own_thread: ExitStack | None = None
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        self._check_not_running()
+        server = HttpServer(
+            self.space,
+            port=self._port,
+            latency=self._latency,
+            options=self._options,
+            rng=self._rng,
+            delivered=self._delivered,
+        )
+        self._address = await server.start()
+        self._server = server
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        server, self._server, self._address = self._server, None, None
+        if server is not None:
+            self._stopped_at = server.loop.time()
+            await server.aclose()
 
     def __enter__(self) -> Self:
         self._check_not_running()
-        self._own_thread = LoopThread(self._open, self._close)
-        self._own_thread.start()
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal())
+            stack.enter_context(portal.wrap_async_context_manager(self))
+            self._own_thread = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._own_thread is not None:
-            self._own_thread.stop()
+            self._own_thread.close()
             self._own_thread = None
 
     def __repr__(self) -> str:
@@ -236,54 +251,40 @@ class Sandbox:
     def set_deliveries(self, options: DeliveryOptions) -> None:
         """Send webhooks with these options from now on. Raises nothing."""
         self._options = options
-        running = self._running
-        if running is not None:
-            self._call_on_loop(lambda: setattr(running.webhook_sender, "options", options))
+        server = self._server
+        if server is not None:
+            self._call_on_loop(lambda: setattr(server.webhook_sender, "options", options))
 
     async def forge(self, url: str, body: dict[str, Any]) -> int | None:
         """Post any JSON to any URL as a delivery, once. Returns the HTTP status, None without a response.
 
         Raises `ConfigurationError` while the sandbox is not running.
         """
-        running = self._running
-        if running is None:
+        server = self._server
+        if server is None:
             raise ConfigurationError("the sandbox is not running")
-        if threading.get_ident() == running.thread_id:
-            return await running.webhook_sender.forge(url, body)
-        done = asyncio.run_coroutine_threadsafe(running.webhook_sender.forge(url, body), running.loop)
+        if threading.get_ident() == server.thread_id:
+            return await server.webhook_sender.forge(url, body)
+        done = asyncio.run_coroutine_threadsafe(server.webhook_sender.forge(url, body), server.loop)
         return await asyncio.wrap_future(done)
 
-    async def _open(self) -> None:
-        self._check_not_running()
-        running = SandboxRuntime(
-            self.space, self._port, self._latency, self._options, self._rng, self._delivered
-        )
-        self._address = await running.start()
-        self._running = running
-
-    async def _close(self) -> None:
-        running, self._running, self._address = self._running, None, None
-        if running is not None:
-            self._stopped_at = running.loop.time()
-            await running.aclose()
-
     def _check_not_running(self) -> None:
-        if self._running is not None:
+        if self._server is not None:
             raise ConfigurationError("the sandbox is running already")
 
     def _now(self) -> float:
-        return self._running.loop.time() if self._running else self._stopped_at
+        return self._server.loop.time() if self._server else self._stopped_at
 
     def _wake(self) -> None:
-        if self._running is not None:
-            self._call_on_loop(self._running.webhook_sender.wake)
+        if self._server is not None:
+            self._call_on_loop(self._server.webhook_sender.wake)
 
     def _call_on_loop(self, function: Callable[[], _T]) -> _T:
-        running = self._running
-        if running is None or threading.get_ident() == running.thread_id:
+        server = self._server
+        if server is None or threading.get_ident() == server.thread_id:
             return function()
         done: Future[_T] = Future()
-        running.loop.call_soon_threadsafe(_complete, done, function)
+        server.loop.call_soon_threadsafe(_complete, done, function)
         return done.result()
 
 

@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 import attrs
 
-from .answer_forms import AnswerForms
-from .option_checks import a_share, a_tuple_of_seconds, one_of, seconds_above_zero, some_seconds
-from .response_bodies import Vocabulary, status_word
-from .workspace import Space
-from .workspace_records import FakeLook
+from .answers import AnswerForms, Vocabulary, status_word
+from .avatars import FakeLook
+from .option_checks import check_number, check_words, invalid_option
+from .space import Space
 
 Deliver = Callable[[str, dict[str, Any]], Awaitable[int]]
 """Posts a JSON body to a URL and returns the HTTP status."""
@@ -36,15 +35,27 @@ class DeliveryOptions:
     Raises `ConfigurationError` for a value that cannot be meant.
     """
 
-    form: Literal["new", "old"] = attrs.field(default="new", validator=one_of("new", "old"))
-    lose: float = attrs.field(default=0.0, validator=a_share)
-    double: float = attrs.field(default=0.0, validator=a_share)
-    contradict: float = attrs.field(default=0.0, validator=a_share)
-    early: float = attrs.field(default=0.0, validator=a_share)
-    delay: float = attrs.field(default=0.0, validator=some_seconds)
-    reorder: float = attrs.field(default=0.0, validator=some_seconds)
-    timeout: float = attrs.field(default=10.0, validator=seconds_above_zero)
-    retries: tuple[float, ...] = attrs.field(default=(1.0, 2.0, 4.0), validator=a_tuple_of_seconds)
+    form: Literal["new", "old"] = "new"
+    lose: float = 0.0
+    double: float = 0.0
+    contradict: float = 0.0
+    early: float = 0.0
+    delay: float = 0.0
+    reorder: float = 0.0
+    timeout: float = 10.0
+    retries: tuple[float, ...] = (1.0, 2.0, 4.0)
+
+    def __attrs_post_init__(self) -> None:
+        check_words(self)
+        for name in ("lose", "double", "contradict", "early"):
+            check_number(f"DeliveryOptions.{name}", getattr(self, name), most=1.0)
+        for name in ("delay", "reorder"):
+            check_number(f"DeliveryOptions.{name}", getattr(self, name))
+        check_number("DeliveryOptions.timeout", self.timeout, above=True)
+        if not isinstance(self.retries, tuple):
+            raise invalid_option("DeliveryOptions.retries", self.retries, "a tuple of seconds")
+        for position, seconds in enumerate(self.retries):
+            check_number(f"DeliveryOptions.retries[{position}]", seconds)
 
 
 @attrs.frozen

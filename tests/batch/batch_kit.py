@@ -24,7 +24,7 @@ from hoox_async import (
 )
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
-from hoox_async.sandbox.workspace_records import IncomingRequest
+from hoox_async.sandbox.received_requests import IncomingRequest
 from hoox_async.webhooks import WebhookHub
 
 PICTURE = "https://example.com/a.jpg"

@@ -30,7 +30,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before the last read, none before a read is repeated, and pictures that need no drawing."""
     monkeypatch.setattr("hoox_async._cli.commands.check._SPREAD", 0.0)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.0)
-    monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: b"\xff\xd8\xff\xe0 picture")
+    monkeypatch.setattr("hoox_async.sandbox.http_server.paint", lambda look: b"\xff\xd8\xff\xe0 picture")
 
 
 TWO_IMAGES = ("--image", "https://images.test/a.jpg", "--image", "https://images.test/b.jpg")

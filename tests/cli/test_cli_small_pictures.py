@@ -69,7 +69,7 @@ async def test_after_three_small_pictures_no_more_looks_are_bought_at_4k(
     """
     picture = io.BytesIO()
     Image.new("RGB", (540, 960)).save(picture, "JPEG")
-    monkeypatch.setattr("hoox_async.sandbox.drawing.picture.paint", lambda _: picture.getvalue())
+    monkeypatch.setattr("hoox_async.sandbox.drawing.paint", lambda _: picture.getvalue())
     space = Space(duration=lambda index, body: 10.0)
     source = LookRef("avtr_public_ada", "look_public_ada")
     four = [BatchItem(f"four{n}", LookEdit(source, f"{n}", resolution="4K")) for n in range(120)]

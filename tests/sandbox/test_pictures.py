@@ -15,10 +15,9 @@ import pytest
 from hoox_async._api.image_headers import image_size
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Sandbox
-from hoox_async.sandbox.answer_forms import AnswerForms
-from hoox_async.sandbox.drawing.picture import paint, require_pillow
-from hoox_async.sandbox.personas import traits_of
-from hoox_async.sandbox.workspace_records import FakeAvatar, FakeLook, PictureFile
+from hoox_async.sandbox.answers import AnswerForms
+from hoox_async.sandbox.avatars import FakeAvatar, FakeLook, PictureFile, traits_of
+from hoox_async.sandbox.drawing import paint, require_pillow
 
 Image = pytest.importorskip("PIL.Image")
 STYLES = ["iphone", "selfie", "podcast", "car", "conference", "raw"]

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from hoox_async._api.endpoints import Endpoint, WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
+from hoox_async.sandbox.received_requests import IncomingRequest
 from hoox_async.sandbox.webhook_sender import WebhookSender
-from hoox_async.sandbox.workspace_records import IncomingRequest
 
 HOOK = "https://example.com/hook"
 virtual = pytest.mark.virtual_time

@@ -9,7 +9,8 @@ import pytest
 
 from hoox_async import ConfigurationError
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space
-from hoox_async.sandbox.workspace_records import HttpResponse, IncomingRequest
+from hoox_async.sandbox.answers import HttpResponse
+from hoox_async.sandbox.received_requests import IncomingRequest
 
 PICTURE = "https://example.com/face.jpg"
 

@@ -190,7 +190,9 @@ async def test_latency_passes_before_the_response() -> None:
 
 def test_with_serves_from_a_thread_of_its_own() -> None:
     """The methods work from the caller's thread, and the sandbox's thread is gone at the end."""
+    before = set(threading.enumerate())
     with Sandbox(speed=1e6) as sandbox:
+        started = set(threading.enumerate()) - before
 
         async def edit_in_another_loop() -> dict[str, str]:
             async with client(sandbox) as http:
@@ -203,8 +205,8 @@ def test_with_serves_from_a_thread_of_its_own() -> None:
         edit = asyncio.run(edit_in_another_loop())
         sandbox.settle(edit["look_id"], "ready")
         assert [charge.look_id for charge in sandbox.ledger][1:] == [edit["look_id"]]
-        assert any(thread.name == "hoox sandbox" for thread in threading.enumerate())
-    assert not any(thread.name == "hoox sandbox" for thread in threading.enumerate())
+        assert [thread.is_alive() for thread in started] == [True]
+    assert not any(thread.is_alive() for thread in started)
     assert sandbox.credits_spent == 2
 
 

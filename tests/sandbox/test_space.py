@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoox_async import sandbox
 from hoox_async._api import requests
-from hoox_async.sandbox import Charge, Space, workspace
-from hoox_async.sandbox.workspace_records import HttpResponse, IncomingRequest
+from hoox_async.sandbox import Charge, Space
+from hoox_async.sandbox.answers import HttpResponse
+from hoox_async.sandbox.received_requests import IncomingRequest
 
 PICTURE = "https://example.com/face.jpg"
 
@@ -284,9 +286,9 @@ def test_the_sandbox_has_prices_of_its_own(
 
 def test_the_sandbox_does_not_import_the_clients_requests() -> None:
     """No module of the sandbox imports the client's request classes, which have its prices and values."""
-    folder = Path(workspace.__file__).parent
+    folder = Path(sandbox.__file__).parent
     for path in folder.glob("*.py"):
-        assert "_core.requests" not in path.read_text(encoding="utf-8"), path.name
+        assert "_api.requests" not in path.read_text(encoding="utf-8"), path.name
 
 
 @pytest.mark.parametrize("path", ["/avatar/avtr_x", "/avatar/avtr_x/look/look_x", "/video/list", "/"])

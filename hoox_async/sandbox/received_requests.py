@@ -1,4 +1,4 @@
-"""Checks the body of a creation or an edit as the API does, and knows what it costs."""
+"""A request to the fake workspace: its endpoint, whether the API accepts it, its price and its record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+import attrs
+
+from .._api.endpoints import Endpoint
+from .._api.models import LookRef
 
 # The API's values and prices are written here a second time, and nothing is imported from the client's code:
 # else no test could find that the client sends a wrong value or expects a wrong price.
@@ -15,6 +20,75 @@ _FREE = Decimal(0)
 _PRICES = {"1K": Decimal("2"), "2K": Decimal("2"), "4K": Decimal("4")}
 _DEFAULT_RESOLUTION = "2K"
 _UPSCALE = Decimal("1.5")
+_NO_PARAMS: Mapping[str, str] = {}
+
+
+class IncomingRequest(NamedTuple):
+    """A request to the workspace. ``path`` is relative to the API's base URL.
+
+    ``body`` is the parsed JSON; None if there was none or it was invalid. ``authorization`` is that header.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str] = _NO_PARAMS
+    body: Any = None
+    authorization: str | None = None
+
+
+@attrs.define
+class RequestRecord:
+    """A request that the sandbox received, at the loop's time ``at`` (seconds).
+
+    ``endpoint`` is the name of an `Endpoint`, "picture" or "unknown". ``status`` is the HTTP status that
+    was sent, None if the connection was dropped or left without a response. ``fault`` names the fault it met.
+    ``authorized`` says whether it had an Authorization header, right or wrong.
+    """
+
+    endpoint: str
+    at: float
+    status: int | None
+    path: str = ""
+    params: Mapping[str, str] = _NO_PARAMS
+    body: Any = attrs.field(default=None, repr=False)
+    authorized: bool = False
+    fault: str | None = None
+
+
+@attrs.frozen
+class Charge:
+    """An accepted creation or edit, and its price in credits (0 for an avatar from images).
+
+    ``request`` is the request's JSON, with ``endpoint`` ("create" or "edit") added.
+    """
+
+    credits: Decimal
+    avatar_id: str
+    look_id: str
+    request: Mapping[str, Any] = attrs.field(repr=False)
+
+    @property
+    def ref(self) -> LookRef:
+        """The look that was paid for."""
+        return LookRef(self.avatar_id, self.look_id)
+
+
+def route(method: str, path: str) -> tuple[Endpoint | None, tuple[str, ...]]:
+    """The endpoint of a request, None if there is none, and the ids in its path."""
+    match method.upper(), path.strip("/").split("/"):
+        case "POST", ["avatar", "create"]:
+            return Endpoint.CREATE, ()
+        case "POST", ["avatar", "edit"]:
+            return Endpoint.EDIT, ()
+        case "GET", ["avatar", "status"]:
+            return Endpoint.STATUS, ()
+        case "GET", ["avatar", "list"]:
+            return Endpoint.LIST, ()
+        case "GET", ["avatar", avatar_id]:
+            return Endpoint.AVATAR, (avatar_id,)
+        case "GET", ["avatar", avatar_id, "look", look_id]:
+            return Endpoint.LOOK, (avatar_id, look_id)
+    return None, ()
 
 
 class ErrorResponse(NamedTuple):

@@ -1,34 +1,40 @@
-"""Serves the fake workspace on the loopback interface, with aiohttp."""
+"""Serves the fake workspace on the loopback interface with aiohttp, its pictures and webhooks too."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
+from random import Random
 from typing import Any
 from urllib.parse import unquote
 
+import aiohttp
 from aiohttp import web
 
+from .._io.clock import running_loop
 from ..errors import ConfigurationError
+from .answers import HttpResponse
+from .avatars import PictureFile
+from .drawing import paint
 from .fault_injection import Exchange, Fault
-from .webhook_sender import WebhookSender
-from .workspace import Space
-from .workspace_records import HttpResponse, IncomingRequest, PictureFile, RequestRecord, route
+from .received_requests import IncomingRequest, RequestRecord, route
+from .space import Space
+from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
 
 API = "/api/public/v1"
 _HOST = "127.0.0.1"
 _SET_BY_AIOHTTP = frozenset({"content-length", "transfer-encoding"})
+_KEPT_PICTURES = 64
 
 
-DrawPicture = Callable[[PictureFile], Awaitable[bytes]]
-
-
-class Server:
-    """Serves a `Space` on 127.0.0.1, in the time of the running loop.
+class HttpServer:
+    """Serves a `Space` on 127.0.0.1, and sends its webhooks, on the loop that it is made on and in its time.
 
     A request takes ``latency`` seconds, half of them until it is accepted.
     """
@@ -39,21 +45,25 @@ class Server:
         *,
         port: int,
         latency: float,
-        draw_picture: DrawPicture,
-        webhook_sender: WebhookSender,
+        options: DeliveryOptions,
+        rng: Random,
+        delivered: list[DeliveryRecord],
     ) -> None:
         self.space = space
+        self.loop: asyncio.AbstractEventLoop = running_loop()
+        self.thread_id: int = threading.get_ident()
+        self.webhook_sender: WebhookSender = WebhookSender(space, self._deliver, options, rng, delivered)
         self._port = port
         self._latency = latency
-        self._draw_picture = draw_picture
-        self._webhook_sender = webhook_sender
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
+        self._drawing_thread = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox drawing")
+        self._pictures: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._http: aiohttp.ClientSession | None = None
 
     async def start(self) -> str:
         """Listen, and return the server's address. Raises `ConfigurationError` if the port is not free."""
-        loop = asyncio.get_running_loop()
-        self.space.epoch = time.time() - loop.time()
+        self.space.epoch = time.time() - self.loop.time()
         app = web.Application()
         app.router.add_get("/pictures/{name}", self._picture)
         app.router.add_route("*", "/{path:.*}", self._api)
@@ -67,13 +77,24 @@ class Server:
             raise ConfigurationError(f"port {self._port} of {_HOST} is not free: {error.strerror}") from None
         self._port = self._runner.addresses[0][1]
         self.space.picture_base = f"http://{_HOST}:{self._port}/pictures"
+        self.webhook_sender.start()
         return f"http://{_HOST}:{self._port}"
 
     async def aclose(self) -> None:
-        """Stop listening. Requests that are still unanswered lose their connection."""
+        """Stop. Requests that are still unanswered lose their connection."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.webhook_sender.aclose()
+        if self._http is not None:
+            await self._http.close()
+        self._drawing_thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _deliver(self, url: str, body: dict[str, Any]) -> int:
+        if self._http is None:
+            self._http = aiohttp.ClientSession()
+        async with self._http.post(url, json=body, allow_redirects=False) as response:
+            return response.status
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         path = "/".join(unquote(part).replace("/", "%2F") for part in request.rel_url.raw_path.split("/"))
@@ -90,7 +111,7 @@ class Server:
             charges_before = len(self.space.ledger)
             exchange = self.space.receive(call, self._now(), fault)
             for charge in self.space.ledger[charges_before:]:
-                await self._webhook_sender.accepted(self.space.looks[charge.look_id])
+                await self.webhook_sender.accepted(self.space.looks[charge.look_id])
             await self._sleep(self._latency / 2)
         return await self._send(request, exchange)
 
@@ -173,12 +194,24 @@ class Server:
             try:
                 made = formatdate(self.space.picture_time(file.look), usegmt=True)
                 headers = {"Content-Type": file.content_type, "Last-Modified": made}
-                drawn = HttpResponse(200, headers, await self._draw_picture(file))
+                drawn = HttpResponse(200, headers, await self._draw(file))
             except ConfigurationError as error:  # no Pillow
                 return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:
             drawn = fault.apply(drawn, {}, self.space.epoch + self._now())
         return drawn or HttpResponse(404, {}, b"")
+
+    async def _draw(self, file: PictureFile) -> bytes:
+        """The picture, drawn in a thread. The latest pictures are kept in memory."""
+        name = (file.look.id, file.form)
+        if name in self._pictures:
+            self._pictures.move_to_end(name)
+            return self._pictures[name]
+        data = await self.loop.run_in_executor(self._drawing_thread, paint, file)
+        self._pictures[name] = data
+        while len(self._pictures) > _KEPT_PICTURES:
+            self._pictures.popitem(last=False)
+        return data
 
     async def _sleep(self, seconds: float) -> None:
         if seconds <= 0 or self._closing.is_set():
@@ -190,7 +223,7 @@ class Server:
             pass
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.loop.time()
 
 
 async def _json_of(request: web.Request) -> Any:

@@ -14,7 +14,18 @@ import attrs
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
-from .answer_forms import AnswerForms
+from .answers import (
+    AnswerForms,
+    HttpResponse,
+    Vocabulary,
+    encode,
+    filter_list,
+    group_body,
+    group_look,
+    look_body,
+    status_body,
+)
+from .avatars import FakeAvatar, FakeLook, PictureFile, catalogue, traits_of
 from .fault_injection import Exchange, Fault, FaultPlan
 from .generation import Duration, Ending, Generation
 from .option_checks import (
@@ -27,26 +38,18 @@ from .option_checks import (
     check_whole,
     invalid_option,
 )
-from .personas import catalogue, traits_of
 from .quota_window import QuotaKind, QuotaWindow
-from .request_validation import (
+from .received_requests import (
+    Charge,
     ErrorResponse,
+    IncomingRequest,
+    RequestRecord,
     check_create,
     check_edit,
     error_response,
     images_of,
     invalid,
     price_of,
-)
-from .response_bodies import Vocabulary, encode, filter_list, group_body, group_look, look_body, status_body
-from .workspace_records import (
-    Charge,
-    FakeAvatar,
-    FakeLook,
-    HttpResponse,
-    IncomingRequest,
-    PictureFile,
-    RequestRecord,
     route,
 )
 

@@ -1,11 +1,14 @@
-"""Names and traits for fake avatars, the same for the same id."""
+"""The fake avatars and their looks, with the traits of an avatar, and the public catalogue."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Literal, NamedTuple
 
-from .workspace_records import FakeAvatar, FakeLook
+import attrs
+
+from .._api.models import LookRef
 
 _NAMES = {
     "female": ("Amara", "Chiara", "Elif", "Hana", "Ines", "Lena", "Maya", "Nora", "Priya", "Sofia"),
@@ -35,9 +38,71 @@ _CATALOGUE = (
 )
 
 
+@attrs.define(eq=False)
+class FakeLook:
+    """A look of the workspace. ``done_at`` is the time (seconds) at which it settles.
+
+    ``settled_on_demand``: `Space.hold` does not apply to it.
+    """
+
+    id: str
+    avatar: FakeAvatar
+    name: str
+    place: str
+    style: str
+    format: str
+    resolution: str
+    prompt: str | None
+    created_at: float
+    done_at: float
+    failed: bool = False
+    settled_on_demand: bool = False
+    tags: list[str] | None = None
+    picture_of: str | None = None
+    """The id of the look whose picture it has; None for one of its own. A copied look has the same."""
+    webhook_url: str | None = attrs.field(default=None, repr=False)
+    rendered: tuple[str, bytes] | None = None
+    """Its status word and its encoded part of ``GET /avatar/{id}``, which is requested often."""
+
+    @property
+    def ref(self) -> LookRef:
+        """The look's ref."""
+        return LookRef(self.avatar.id, self.id)
+
+
+class PictureFile(NamedTuple):
+    """What is at a picture's URL: the look's picture, in full or small size, or a film of it."""
+
+    look: FakeLook
+    form: Literal["full", "small", "film"]
+
+    @property
+    def content_type(self) -> str:
+        """Its ``Content-Type``."""
+        return "video/mp4" if self.form == "film" else "image/jpeg"
+
+
+@attrs.define(eq=False)
+class FakeAvatar:
+    """An avatar of the workspace (or of the public catalogue) and its looks, oldest first."""
+
+    id: str
+    name: str
+    traits: Mapping[str, str]
+    created_at: float
+    looks: list[FakeLook] = attrs.field(factory=list)
+    public: bool = False
+    copy_of: FakeAvatar | None = None
+
+    @property
+    def person(self) -> str:
+        """What the portrait is drawn from: the same for an avatar and its copies."""
+        return self.copy_of.id if self.copy_of else self.id
+
+
 def traits_of(avatar_id: str) -> Mapping[str, str]:
     """The name, gender, age, ethnicity and hair colour of this avatar, drawn at random from its id."""
-    rng = random.Random(avatar_id)  # noqa: S311 - no secret depends on it
+    rng = Random(avatar_id)  # noqa: S311 - no secret depends on it
     gender = rng.choice(("female", "male"))
     age_range = rng.choice(tuple(_AGES))
     ethnicity = rng.choice(tuple(_HAIR))
