@@ -147,10 +147,10 @@ async def test_deliveries_cost_no_traceback_while_the_database_is_gone(
         proxy.cut()
         assert set(await asyncio.gather(*(hub.handle(token, body) for _ in range(50)))) == {503}
         await hub.aclose()
-        refused = [record for record in caplog.records if "refused" in record.getMessage()]
-        assert sum(int(n) for r in refused for n in re.findall(r"(\d+) with 503", r.getMessage())) == 50
-        assert "it could not be stored: " in refused[0].getMessage()
-        assert len(refused) < 10
+        rejected = [record for record in caplog.records if "rejected" in record.getMessage()]
+        assert sum(int(n) for r in rejected for n in re.findall(r"(\d+) with 503", r.getMessage())) == 50
+        assert "it could not be stored: " in rejected[0].getMessage()
+        assert len(rejected) < 10
         assert not any(record.exc_info for record in caplog.records)
 
 
