@@ -16,6 +16,7 @@ from aioresponses import aioresponses
 from forms_kit import draw_forms
 from hypothesis import settings
 from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
+from process_count_kit import LIMIT, ProcessCount
 from rate_limiter_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
@@ -28,6 +29,7 @@ except ImportError:  # there is none for Windows
 BEHIND_PGBOUNCER = bool(os.environ.get("HOOX_TEST_PGBOUNCER"))
 pytest_plugins = ["pytester"]
 _TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
+_PROCESSES: pytest.StashKey[ProcessCount] = pytest.StashKey()
 
 # Examples of each property. Many more show what is rare: FUZZ_EXAMPLES=1000 python -m pytest tests/core
 settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")))
@@ -49,15 +51,41 @@ def pytest_configure(config: pytest.Config) -> None:
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:  # a worker of xdist: its controller owns the servers of the run
         config.stash[_TEST_RUN] = TestRun(Path(workerinput["postgres_folder"]))
-        return
-    stack = ExitStack()
-    config.stash[_TEST_RUN] = stack.enter_context(TestRun.owned())
-    config.add_cleanup(stack.close)
+    else:
+        stack = ExitStack()
+        config.stash[_TEST_RUN] = stack.enter_context(TestRun.owned())
+        config.add_cleanup(stack.close)
+    config.stash[_PROCESSES] = ProcessCount(config.stash[_TEST_RUN].folder / "processes")
+    config.stash[_PROCESSES].install()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["postgres_folder"] = str(node.config.stash[_TEST_RUN].folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    processes = item.config.stash[_PROCESSES]
+    processes.quick_test = None if item.get_closest_marker("slow") else item.nodeid
+    try:
+        return (yield)
+    finally:
+        processes.quick_test = None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run whose quick tests have started too many processes."""
+    if len(session.config.stash[_PROCESSES].started()) > LIMIT and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    started = config.stash[_PROCESSES].started()
+    terminalreporter.write_line(f"processes that quick tests started: {len(started)} (at most {LIMIT})")
+    if len(started) > LIMIT:
+        for line in started:
+            terminalreporter.write_line(line, red=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

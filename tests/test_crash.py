@@ -30,6 +30,8 @@ from hoox_async import (
 )
 from hoox_async.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.slow
+
 REF = LookRef("avtr_a", "look_1")
 CHILD = """
 import asyncio, signal, sys

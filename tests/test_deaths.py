@@ -26,6 +26,8 @@ from hoox_async.errors import HooxError, OutcomeUnknown, StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.slow
+
 LEASE = 1.0
 PROCESSES = int(os.environ.get("HOOX_TEST_PROCESSES", "4"))  # the number is 40
 SOURCE = LookRef("avtr_public_ada", "look_public_ada")

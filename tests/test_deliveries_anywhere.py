@@ -19,6 +19,8 @@ from aiohttp import web
 from hoox_async import LookRef
 from hoox_async.sandbox import DeliveryOptions, Sandbox
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a secret that all processes share"
 LOOKS = 24
 APP = """

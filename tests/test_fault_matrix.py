@@ -223,6 +223,7 @@ def table(cells: Iterable[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 def test_no_fault_at_any_endpoint_breaks_the_rules_of_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

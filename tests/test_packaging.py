@@ -21,6 +21,8 @@ from packaging.utils import canonicalize_name
 
 from hoox_async._version import __version__
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hoox_async"
 EXTRAS = {"cli": {"cyclopts", "rich"}, "report": {"jinja2", "pillow"}, "sandbox": {"pillow"}}

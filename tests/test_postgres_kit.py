@@ -72,6 +72,7 @@ def test_a_crash_keeps_what_was_committed(own_postgres: Server) -> None:
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.slow
 async def test_a_server_that_stands_still_goes_on(own_postgres: Server) -> None:
     """Nobody gets an answer of a server that stands still, and the open connections work afterwards."""
     async with await psycopg.AsyncConnection.connect(own_postgres.url, autocommit=True) as connection:
@@ -142,6 +143,7 @@ def test_a_new_database_is_reached_through_the_pooler(postgres: Server, postgres
     assert f"/{row[0]}?" in url
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(server_binaries() is None, reason="there is no PostgreSQL")
 def test_nothing_is_left_of_a_run_that_is_killed() -> None:
     """When the owner of a test run is killed, its servers are stopped and its folder is deleted."""

@@ -105,6 +105,7 @@ def test_the_side_doors_hold_what_is_promised() -> None:
         assert names - set(importlib.import_module(module).__all__) == set()
 
 
+@pytest.mark.slow
 def test_importing_brings_no_extra() -> None:
     """`import hoox_async` imports nothing of the extras and no test tool."""
     loaded = _in_interpreter("import json, sys, hoox_async; print(json.dumps(sorted(sys.modules)))")
@@ -112,6 +113,7 @@ def test_importing_brings_no_extra() -> None:
     assert unwanted & set(loaded) == set()
 
 
+@pytest.mark.slow
 def test_importing_does_no_work() -> None:
     """`import hoox_async` starts no thread, no process and no connection, and writes no file."""
     program = """
@@ -129,6 +131,7 @@ print(json.dumps([seen, threading.active_count(), asyncio._get_running_loop() is
     assert _in_interpreter(program) == [[], 1, True]
 
 
+@pytest.mark.slow
 def test_importing_adds_no_log_handler() -> None:
     """The library logs to a logger of its own name and leaves handlers and levels to the program."""
     program = """

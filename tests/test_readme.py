@@ -36,6 +36,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(sandbox, tmp_path, unused_port())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heading", PYTHON)
 def test_each_program_runs_twice_as_pasted_and_pays_once(heading: str, runner: Runner) -> None:
     """Each program, pasted into a fresh file, succeeds twice, and the second run pays nothing.
@@ -58,6 +59,7 @@ def test_each_program_runs_twice_as_pasted_and_pays_once(heading: str, runner: R
         assert (runner.folder / "sheet" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_the_campaign_runs_as_pasted(runner: Runner) -> None:
     """The block of commands, pasted into a clone's folder, makes, shows and saves the campaign's looks."""
     shutil.copytree(ROOT / "examples", runner.folder / "examples")
@@ -79,6 +81,7 @@ def test_the_campaign_runs_as_pasted(runner: Runner) -> None:
     assert (runner.folder / "campaign.toml.sheet" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_first_program_whose_answer_is_lost_pays_once(runner: Runner) -> None:
     """Where its edit's answer is lost, both runs end with OutcomeUnknown, and the edit is charged once."""
     runner.sandbox.fail_next("edit", Fault.DROP_AFTER)
@@ -148,6 +151,7 @@ def test_commands_are_known(line: str) -> None:
     assert command.__name__ in words[:2]
 
 
+@pytest.mark.slow
 def test_the_marked_commands_are_those_of_ci() -> None:
     """`.ci/run` runs the commands marked in the README, each marked once and found as a reader copies it."""
     marked = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", README, re.M | re.S))

@@ -120,6 +120,7 @@ async def read_errors(
     return await caught_from(*one, *one, one[0], lambda: session.status(LookRef("avtr_none", "look_none")))
 
 
+@pytest.mark.slow
 async def test_a_faulty_batch_shows_no_secret(
     tmp_path: Path, everything_logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +269,7 @@ class Typed:
         return out
 
 
+@pytest.mark.slow
 def test_no_command_shows_a_secret(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

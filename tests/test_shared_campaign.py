@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 from postgres_kit import Server
 
 from hoox_async import PromptAvatar, store_budget
 from hoox_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.slow
 
 ITEMS = 30
 PRICE = PromptAvatar("a").credits

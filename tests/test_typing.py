@@ -31,6 +31,7 @@ def _run(*command: str, folder: Path, seconds: float = 240.0) -> subprocess.Comp
     )
 
 
+@pytest.mark.slow
 def test_mypy_accepts_the_door(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     """A user's program passes `mypy --strict`, and the mistakes in it are seen."""
     kept = getattr(pytestconfig, "cache", None)  # none with -p no:cacheprovider
@@ -39,6 +40,7 @@ def test_mypy_accepts_the_door(pytestconfig: pytest.Config, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_pyright_accepts_the_door(tmp_path: Path) -> None:
     """A user's program passes pyright in strict mode, and the mistakes in it are seen."""
     _has_pyright(tmp_path)
@@ -61,6 +63,7 @@ def _has_pyright(folder: Path) -> None:
         pytest.skip(f"pyright needs node and its own package: {probe.stderr.strip()[-200:]}")
 
 
+@pytest.mark.slow
 def test_the_types_of_the_door_are_complete(tmp_path: Path) -> None:
     """No type that users see has to be guessed: 100 % by pyright's count, other packages' types apart."""
     _has_pyright(tmp_path)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def web_workers(monkeypatch: pytest.MonkeyPatch) -> Any:

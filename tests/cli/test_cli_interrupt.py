@@ -21,6 +21,8 @@ from cli_kit import campaign
 from hoox_async._cli.signals import stop_on_signals
 from hoox_async.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def slow() -> Iterator[Sandbox]:

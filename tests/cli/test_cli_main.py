@@ -161,6 +161,7 @@ def test_an_unknown_option_is_named(cli: Cli) -> None:
     assert "FILE" in cli.bare("batch", "--limit", "2").err
 
 
+@pytest.mark.slow
 def test_completion_can_be_installed(tmp_path: Path) -> None:
     """`--install-completion` writes a script for the shell that names the commands."""
     command = [sys.executable, "-m", "hoox_async", "--install-completion", "--shell", "bash"]
@@ -171,6 +172,7 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
     assert any("download" in script and "hoox" in script for script in scripts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started", ["module", "script"])
 def test_printed_commands_start_as_this_one_did(tmp_path: Path, started: str) -> None:
     """A printed command begins with the words that started the program: it runs where this one ran."""
@@ -216,6 +218,7 @@ def test_a_table_fits_a_narrow_terminal(
     assert capsys.readouterr().out == f"{rows[0][0]}\n  alex, ready 7, studio\n"
 
 
+@pytest.mark.slow
 def test_as_a_module() -> None:
     """`python -m hoox_async --version` works and writes the version."""
     command = [sys.executable, "-m", "hoox_async", "--version"]
@@ -224,6 +227,7 @@ def test_as_a_module() -> None:
     assert done.stdout.strip()[0].isdigit()
 
 
+@pytest.mark.slow
 def test_main_imports_no_extra() -> None:
     """Importing `hoox_async.__main__` imports neither cyclopts nor rich."""
     program = "import sys, hoox_async.__main__ as m; print({'cyclopts', 'rich'} & set(sys.modules))"

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import pytest
 from aiohttp.test_utils import unused_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 TESTED_ELSEWHERE = {"webhook_aiohttp.py", "webhook_fastapi.py"}  # tests/webhooks/test_webhook_examples.py

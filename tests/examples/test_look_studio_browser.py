@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(__file__).parents[2] / ".shots"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),  # starting a browser takes longer than most of what it shows
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     # playwright leaves the pipes of the browser's process to the garbage collector

@@ -16,6 +16,8 @@ from studio_kit import main, serving, settings_for, unused_port
 
 from hoox_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

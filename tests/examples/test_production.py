@@ -12,6 +12,8 @@ import pytest
 
 from hoox_async.sandbox import Fault
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "avtr_public_ada:look_public_ada"
 NO_SOURCE = "avtr_public_ada:look_of_nobody"
 

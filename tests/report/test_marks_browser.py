@@ -15,7 +15,7 @@ pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]
 
 
 def card(page: Page, key: str) -> Locator:

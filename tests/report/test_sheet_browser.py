@@ -13,7 +13,7 @@ pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]
 
 
 async def found(page: Page, text: str) -> None:

@@ -18,7 +18,7 @@ pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]
 UNKNOWNS = [
     ready("r"),
     unknown_edit("a", "x", "y"),

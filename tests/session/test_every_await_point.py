@@ -235,6 +235,7 @@ def cases(kind: Kind, points: Mapping[int, str]) -> Iterator[tuple[int, int]]:
         yield from zip(list(points)[KINDS.index(kind) :: len(KINDS)], cycle(COUNTS), strict=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failure_at_any_await_point_pays_once_and_blocks_nothing(kind: Kind) -> None:
     """Whatever happens to one process and wherever: paid once at most, in the books, and nobody hangs."""

@@ -97,6 +97,7 @@ async def test_what_a_killed_process_was_sending_is_told_to_those_that_joined_it
     assert charges(space)["k"] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_failing_statements_pay_nothing_twice(seed: int) -> None:
     """Three processes run the same batch while a tenth of all statements fail or lose their answer.

@@ -144,6 +144,7 @@ async def test_what_refuses_a_connection_is_said_in_words(own_postgres: Server) 
         assert "wrong@" not in str(caught.value)
 
 
+@pytest.mark.slow
 async def test_commits_that_hang_use_no_more_connections_than_allowed(own_postgres: Server) -> None:
     """The synchronous standby is gone: each commit hangs, and is cancelled once it is late.
 
@@ -239,6 +240,7 @@ async def test_a_server_that_is_back_is_used_at_once(own_postgres: Server) -> No
         assert await opened.fetch("SELECT 1") == [(1,)]
 
 
+@pytest.mark.slow
 async def test_a_server_whose_processes_stand_still_is_noticed(own_postgres: Server) -> None:
     """A server that is stopped (SIGSTOP) keeps its connections open: the deadline ends the statement."""
     async with connections(own_postgres.url, deadline=0.5) as opened:

@@ -198,6 +198,7 @@ async def test_a_lease_that_has_ended_is_not_revived_by_a_renewal_under_way(
         assert locker.execute(f"SELECT * FROM {postgres_schema}.members").fetchall() == []
 
 
+@pytest.mark.slow
 async def test_what_a_killed_process_was_sending_is_unknown_after_its_lease(
     postgres: Server, postgres_schema: str
 ) -> None:
@@ -216,6 +217,7 @@ async def test_what_a_killed_process_was_sending_is_unknown_after_its_lease(
         assert await states(store, "own") == ["sending"]
 
 
+@pytest.mark.slow
 async def test_a_process_that_was_stopped_for_longer_than_its_lease_goes_on(
     postgres: Server, postgres_schema: str
 ) -> None:
@@ -384,6 +386,7 @@ print("parent done", flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
 async def test_a_forked_process_cannot_use_it(postgres: Server, postgres_schema: str) -> None:
     """In a forked child each use is a `ConfigurationError`, closing does nothing, and the parent goes on."""
@@ -396,6 +399,7 @@ async def test_a_forked_process_cannot_use_it(postgres: Server, postgres_schema:
     assert (results["aclose"], results["close database"], parent) == ("", "", "parent done")
 
 
+@pytest.mark.slow
 def test_the_package_does_not_load_psycopg() -> None:
     """`import hoox_async` and a store in a file load no psycopg."""
     program = (

@@ -100,6 +100,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 async def test_a_full_disk(small_disk: Path) -> None:
     """On a disk that is really full writes raise, reads answer, room makes writes pass, and all is kept."""
     ballast = small_disk / "ballast"
@@ -119,6 +120,7 @@ async def test_a_full_disk(small_disk: Path) -> None:
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_no_room_for_a_new_file(small_disk: Path) -> None:
     """A new store on a full disk does not open."""
     ballast = os.open(small_disk / "ballast", os.O_WRONLY | os.O_CREAT)

@@ -60,6 +60,7 @@ async def test_an_open_store_is_copied(path: Path, tmp_path: Path) -> None:
     assert len(await found(path)) == 301
 
 
+@pytest.mark.slow
 async def test_closed_and_killed_stores_are_copied(path: Path, tmp_path: Path) -> None:
     """A killed session's store is copied with its last commits, a closed one too, for its owner alone."""
     with child(KILLED, path) as process:

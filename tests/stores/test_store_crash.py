@@ -45,6 +45,7 @@ AT_LEAST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None:
     """After kill -9 at a random moment nothing acknowledged is missing; what was outstanding is UNKNOWN."""

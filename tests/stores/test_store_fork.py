@@ -86,6 +86,7 @@ def signal_go(process: Any) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["kill", "exit"])
 async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
     """When the parent was killed or has closed the store, a session opens it while the forked child lives.
@@ -135,6 +136,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_parent_keeps_its_lock(tmp_path: Path) -> None:
     """A child that closes its handle of the lock and ends leaves it to its parent, which goes on writing."""
     path = tmp_path / "campaign.db"

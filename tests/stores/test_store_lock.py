@@ -35,6 +35,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "campaign.db"
 
 
+@pytest.mark.slow
 async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> None:
     """While a process holds the file, it is named; killed with SIGKILL, it holds nothing any more."""
     with child(HOLD, path) as process:

@@ -132,6 +132,7 @@ async def test_what_was_moved_is_complete(path: Path) -> None:
         await other.aclose()
 
 
+@pytest.mark.slow
 async def test_closing_leaves_a_later_sessions_files_alone(path: Path) -> None:
     """A session whose files were removed does not delete those that another process made in their place."""
     store = SQLiteStore(path)

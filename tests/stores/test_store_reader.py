@@ -105,6 +105,7 @@ async def test_a_read_only_folder_can_be_read(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.slow
 async def test_a_crashed_store_is_read_to_the_last_commit(folder: Path) -> None:
     """What a killed process had committed is read, though it is in the ``-wal`` only."""
     path = folder / "campaign.db"
@@ -116,6 +117,7 @@ async def test_a_crashed_store_is_read_to_the_last_commit(folder: Path) -> None:
         assert await read(path) == [planned("of the dead")]
 
 
+@pytest.mark.slow
 async def test_an_incomplete_store_is_not_read(folder: Path) -> None:
     """Where the last commits cannot be reached, it is a `StoreError` and no older state is shown."""
     path = folder / "campaign.db"

@@ -121,6 +121,7 @@ async def test_a_copy_without_the_wal_of_an_open_store_is_refused(path: Path) ->
     assert set(await states(copy(path, "closed"))) == {"a0", "b0", "a1", "b1"}
 
 
+@pytest.mark.slow
 async def test_a_copy_without_the_wal_of_a_killed_session_is_refused(path: Path) -> None:
     """After a kill the main file alone is refused; with its ``-wal`` it opens as if nothing had been."""
     kill(path)
@@ -129,6 +130,7 @@ async def test_a_copy_without_the_wal_of_a_killed_session_is_refused(path: Path)
     assert await states(copy(path, "closed")) == {"paid": IntentState.UNKNOWN}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rest", [b"", b"\0" * 8192, b"\x37\x7f\x06\x82" + b"\0" * 28], ids=["empty", "zeros", "header only"]
 )
@@ -145,6 +147,7 @@ AT_OPENING += [("PRAGMA wal_checkpoint", 0)]
 AT_CLOSING = [("PRAGMA wal_checkpoint", 1), ("PRAGMA user_version =", 2), ("PRAGMA wal_checkpoint", 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("life", ["first", "second"])
 @pytest.mark.parametrize(("statement", "times"), [*AT_OPENING, *AT_CLOSING])
 async def test_killed_at_any_step(path: Path, life: str, statement: str, times: int) -> None:
@@ -167,6 +170,7 @@ async def test_killed_at_any_step(path: Path, life: str, statement: str, times: 
     assert await states(path) == paid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", ["open", "mark", "close"])
 async def test_a_mark_that_could_not_be_written_does_no_harm(
     path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
@@ -192,6 +196,7 @@ async def test_a_mark_that_could_not_be_written_does_no_harm(
     assert await states(path) == {"paid": IntentState.UNKNOWN}
 
 
+@pytest.mark.slow
 async def test_a_refused_opening_keeps_what_a_killed_session_wrote(path: Path) -> None:
     """After a kill, a session with another key is refused; the right one then finds everything."""
     kill(path)
@@ -200,6 +205,7 @@ async def test_a_refused_opening_keeps_what_a_killed_session_wrote(path: Path) -
     assert await states(path) == {"paid": IntentState.UNKNOWN}
 
 
+@pytest.mark.slow
 async def test_reports_leave_everything_where_it_is(path: Path) -> None:
     """Reading a killed session's store moves nothing from its ``-wal``, and clears no mark."""
     kill(path)
@@ -209,6 +215,7 @@ async def test_reports_leave_everything_where_it_is(path: Path) -> None:
     await incomplete(copy(path, "alone"))
 
 
+@pytest.mark.slow
 async def test_a_reader_that_outlasts_the_session(path: Path) -> None:
     """A reader that prevents the checkpoint at the close leaves the mark and the ``-wal``.
 
@@ -269,6 +276,7 @@ NOTHING_MISSING: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NOTHING_MISSING.values(), ids=NOTHING_MISSING)
 async def test_recovering_is_for_a_missing_wal_only(path: Path, case: Callable[[Path], object]) -> None:
     """Where the ``-wal`` is there or not needed, or the file is missing, nothing is changed."""

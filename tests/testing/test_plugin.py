@@ -40,6 +40,7 @@ def run(project: pytest.Pytester, source: str, *options: str, **outcomes: int) -
     result.assert_outcomes(**outcomes)
 
 
+@pytest.mark.slow
 def test_loading_the_plugin_imports_neither_the_library_nor_aiohttp(pytester: pytest.Pytester) -> None:
     """pytest finds the plugin by itself; a run that has nothing to do with looks pays nothing for it."""
     source = """
@@ -190,6 +191,7 @@ def test_mocked_answers_of_the_real_api_are_not_blocked(project: pytest.Pytester
     run(project, source, *ASYNCIO, passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live", [False, True])
 def test_only_the_option_allows_the_real_api(project: pytest.Pytester, live: bool) -> None:
     """With --hoox-live nothing is patched; without it the address lookup is."""
@@ -211,6 +213,7 @@ def test_the_block_ends_with_the_pytest_run(project: pytest.Pytester) -> None:
     assert (socket.getaddrinfo, ssl.SSLContext.wrap_bio, ssl.SSLContext.wrap_socket) == before
 
 
+@pytest.mark.slow
 def test_it_works_under_xdist(project: pytest.Pytester) -> None:
     """Each worker blocks for itself and has sandboxes of its own."""
     source = (
