@@ -22,8 +22,8 @@ from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._report.jsonl import outcome_record
-from hoox_async._report.sheet_contents import sections
-from hoox_async._report.sheet_pictures import SheetPicture
+from hoox_async._report.look_cards import sections
+from hoox_async._report.page_pictures import SheetPicture
 from hoox_async.sandbox.received_requests import check_create, check_edit
 
 SOURCE = LookRef("avtr_a", "look_1")

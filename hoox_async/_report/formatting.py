@@ -1,4 +1,4 @@
-"""Formats counts, durations and the summary for people.
+"""Formats counts and durations for people.
 
 The command line has its own copies of the small functions in its `text`, because it imports nothing but
 the public door; a test keeps the two equal.
@@ -6,12 +6,7 @@ the public door; a test keeps the two equal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .._core.intents.outcomes import OutcomeState
-
-if TYPE_CHECKING:
-    from .report import BatchReport
 
 STATE_EXPLANATIONS: dict[OutcomeState, str] = {
     OutcomeState.READY: "the picture is ready",
@@ -46,19 +41,3 @@ def format_duration(seconds: float) -> str:
 def format_pixels(width: int, height: int) -> str:
     """A picture's size, as ``540 x 960`` with a multiplication sign."""
     return f"{width} \N{MULTIPLICATION SIGN} {height}"
-
-
-def summary(report: BatchReport) -> str:
-    """A report in a few lines: counts, credits and times."""
-    counts = report.counts
-    lines = [f"{counts[OutcomeState.READY]:,} of {format_count(len(report), 'look')} ready"]
-    lines += [
-        f"{count:,} {state.value}: {STATE_EXPLANATIONS[state]}"
-        for state, count in counts.items()
-        if count and state is not OutcomeState.READY
-    ]
-    lines.append(str(report.costs))
-    middle, slowest = report.median_seconds, report.slowest_seconds
-    if middle is not None and slowest is not None:
-        lines.append(f"a look took {format_duration(middle)} (median), {format_duration(slowest)} at most")
-    return "\n".join(lines)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import anyio.to_thread
 import attrs
@@ -17,14 +17,19 @@ from .._api.requests import FREE, ImageAvatar
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.stores import is_database
+from .formatting import STATE_EXPLANATIONS, format_count, format_duration
 from .jsonl import REQUEST_KINDS, write_lines
-from .opening import Opening
 
 if TYPE_CHECKING:
     from .._api.models import LookDetails
     from .._io.protocols import Fetched
 
     Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
+
+
+_T = TypeVar("_T")
+_CALL = "BatchReport.open(...)"  # without its argument: the URL of a store can hold a password
+_ADVICE = f"{_CALL} was not awaited; write: report = await {_CALL}"
 
 
 def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
@@ -53,7 +58,7 @@ class BatchReport:
         Raises `StoreError` if there is no such store or it can't be read. What is returned is a coroutine:
         outside async code write ``asyncio.run(BatchReport.open(path))``.
         """
-        return Opening(cls._open(store, workspace, schema))
+        return _Opening(cls._open(store, workspace, schema))
 
     @classmethod
     async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
@@ -78,9 +83,21 @@ class BatchReport:
         return f"<BatchReport: {shown or 'empty'}>"
 
     def __str__(self) -> str:
-        from .formatting import summary
-
-        return summary(self)
+        """The report in a few lines: counts, credits and times."""
+        counts = self.counts
+        lines = [f"{counts[OutcomeState.READY]:,} of {format_count(len(self), 'look')} ready"]
+        lines += [
+            f"{count:,} {state.value}: {STATE_EXPLANATIONS[state]}"
+            for state, count in counts.items()
+            if count and state is not OutcomeState.READY
+        ]
+        lines.append(str(self.costs))
+        middle, slowest = self.median_seconds, self.slowest_seconds
+        if middle is not None and slowest is not None:
+            lines.append(
+                f"a look took {format_duration(middle)} (median), {format_duration(slowest)} at most"
+            )
+        return "\n".join(lines)
 
     @property
     def counts(self) -> dict[OutcomeState, int]:
@@ -207,7 +224,7 @@ class BatchReport:
         Raises `ConfigurationError` without the extra ``report``, and `OSError` if the folder can't
         be written.
         """
-        from .contact_sheet import write_sheet
+        from .pages import write_sheet
 
         given = {key: Path(file) for key, file in (pictures or {}).items()}
         return await write_sheet(
@@ -244,7 +261,7 @@ class BatchReport:
 
         Raises as `write_contact_sheet` does.
         """
-        from .contact_sheet import write_unknowns
+        from .pages import write_unknowns
 
         return await write_unknowns(
             self,
@@ -255,3 +272,46 @@ class BatchReport:
             candidates=tuple(candidates),
             resolve_command=resolve_command,
         )
+
+
+class _Opening(Coroutine[Any, Any, _T], Generic[_T]):
+    """A coroutine, to be awaited once. Any other use raises an error that shows how to await it.
+
+    A plain coroutine is true, prints as an address, and answers that it has no such attribute.
+    """
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Coroutine[Any, Any, _T]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._work.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a coroutine does."""
+        return self._work.send(value)
+
+    def throw(self, *raised: Any) -> Any:
+        """Raise inside, as a coroutine does."""
+        return self._work.throw(*raised)
+
+    def close(self) -> None:
+        """End it, as a coroutine does."""
+        self._work.close()
+
+    def __repr__(self) -> str:
+        return f"<{_CALL}, not awaited yet>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # asyncio asks whether it has attributes such as `cr_code`
+        raise AttributeError(f"{name}: {_ADVICE}", name=name, obj=self)
+
+    def __len__(self) -> int:
+        raise TypeError(_ADVICE)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(_ADVICE)
+
+    def __bool__(self) -> bool:
+        raise TypeError(_ADVICE)

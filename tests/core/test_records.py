@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from intents_kit import after
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, _known_as
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents import records
 from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
@@ -378,7 +378,7 @@ def test_a_record_stays_readable_once_a_field_of_its_extra_is_known(
 
     @attrs.frozen
     class LaterEdit(LookEdit):
-        mood: str | None = attrs.field(default=None, kw_only=True)
+        mood: str | None = attrs.field(default=None, kw_only=True, metadata=_known_as("Mood"))
 
         @mood.validator
         def _check(self, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -26,9 +26,9 @@ from hoox_async._api.requests import ImageAvatar, LookEdit
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._io.protocols import Fetched
 from hoox_async._report import BatchReport
-from hoox_async._report.contact_sheet import render
-from hoox_async._report.sheet_contents import sections, shared_beginnings
-from hoox_async._report.sheet_pictures import SheetPicture, file_stem
+from hoox_async._report.look_cards import sections, shared_beginnings
+from hoox_async._report.page_pictures import SheetPicture, file_stem
+from hoox_async._report.pages import render
 from hoox_async.errors import ConfigurationError
 
 

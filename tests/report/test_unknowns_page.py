@@ -14,8 +14,8 @@ from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.requests import Format, LookEdit
 from hoox_async._core.intents.outcomes import Outcome
 from hoox_async._report import BatchReport
-from hoox_async._report.sheet_pictures import SheetPicture
-from hoox_async._report.sheet_unknowns import UnknownCard, looks_of_unknowns, unknown_cards
+from hoox_async._report.page_pictures import SheetPicture
+from hoox_async._report.unknowns import UnknownCard, looks_of_unknowns, unknown_cards
 
 WORDS = ["hoox-async", "resolve", "my campaign.toml"]
 

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from .._io.clock import Clock, running_loop
 from ..errors import ConfigurationError
 from .formatting import STATE_EXPLANATIONS, format_duration
 from .jsonl import write_atomically
-from .sheet_contents import count_too_small, moment, sections
-from .sheet_pictures import SheetPicture, collect_pictures
-from .sheet_unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
+from .look_cards import count_too_small, moment, sections
+from .page_pictures import SheetPicture, collect_pictures
+from .unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
 PICKS_FILE = "picks.json"
 NO_COMMANDS: Mapping[str, Sequence[str]] = {}
@@ -58,8 +59,10 @@ async def write_sheet(
     )
     unknowns = unknown_cards(report.outcomes, details, of_candidates, resolve_command)
 
-    def write() -> Path:
-        page = render(
+    return await _write(
+        folder,
+        partial(
+            render,
             report,
             pictures,
             title=title,
@@ -67,10 +70,8 @@ async def write_sheet(
             unknowns=unknowns,
             resolve_command=resolve_command,
             picks_commands=picks_commands,
-        )
-        return write_atomically(folder / "index.html", [page])
-
-    return await anyio.to_thread.run_sync(write)
+        ),
+    )
 
 
 async def write_unknowns(
@@ -92,8 +93,10 @@ async def write_unknowns(
     )
     unknowns = unknown_cards(report.outcomes, details, pictures, resolve_command)
 
-    def write() -> Path:
-        page = _render_page(
+    return await _write(
+        folder,
+        partial(
+            _render_page,
             "unknowns.html.j2",
             ("sheet.css", "unknowns.css"),
             ("page.js", "unknowns.js"),
@@ -102,10 +105,13 @@ async def write_unknowns(
             at_risk=format_amount(sum((outcome.at_risk for outcome in report.unknown), FREE)),
             unknowns=unknowns,
             decide_command=decide_command(resolve_command),
-        )
-        return write_atomically(folder / "index.html", [page])
+        ),
+    )
 
-    return await anyio.to_thread.run_sync(write)
+
+async def _write(folder: Path, page: Callable[[], str]) -> Path:
+    """Render and write the page in a thread."""
+    return await anyio.to_thread.run_sync(lambda: write_atomically(folder / "index.html", [page()]))
 
 
 def _of_unknowns(report: BatchReport, candidates: Sequence[LookDetails]) -> dict[LookRef, LookDetails]:
@@ -195,12 +201,12 @@ def _totals(report: BatchReport) -> dict[str, Any]:
                 {"name": state.value, "count": count, "start": start, "explained": STATE_EXPLANATIONS[state]}
             )
             start += count
-    middle, slowest = report.median_seconds, report.slowest_seconds
+    middle, slowest, costs = report.median_seconds, report.slowest_seconds, report.costs
     return {
         "states": states,
         "ready": len(report.ready),
         "spent": format_amount(report.credits_spent),
-        "failed_credits": str(report.costs) if report.costs.failed else "",
+        "failed_credits": str(costs) if costs.failed else "",
         "at_risk": format_amount(report.credits_at_risk) if report.credits_at_risk else "",
         "median": format_duration(middle) if middle is not None else "",
         "slowest": format_duration(slowest) if slowest is not None else "",

@@ -23,7 +23,7 @@ from .._api.requests import (
 from .._core.intents.costs import format_amount, format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState, seconds_of
 from .formatting import STATE_EXPLANATIONS, format_duration, format_pixels
-from .sheet_pictures import SheetPicture
+from .page_pictures import SheetPicture
 
 WIDE = 1.15  # a picture with a larger ratio of width to height is shown among the horizontal ones
 

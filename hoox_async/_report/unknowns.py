@@ -12,8 +12,8 @@ from .._api.requests import Format, LookEdit
 from .._core.intents.costs import format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .formatting import format_duration
-from .sheet_contents import frame_of, moment, prompt_of, reason_of, sentence
-from .sheet_pictures import SheetPicture
+from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
+from .page_pictures import SheetPicture
 
 DECISIONS_FILE = "decisions.json"
 
