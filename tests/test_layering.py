@@ -257,6 +257,17 @@ def test_api_and_core_are_pure() -> None:
     assert [bad for name, source in core.items() for bad in impurities(name, source, MODULES)] == []
 
 
+def test_the_check_knows_no_terminal() -> None:
+    """The check returns facts and asks through a callable: it writes nothing and reads no input itself."""
+    for module, source in read_modules().items():
+        if room(module) in CONFORMANCE:
+            calls = {node.func.id for node in ast.walk(ast.parse(source))
+                     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+            assert not calls & {"print", "input"}, module
+            roots = {name.partition(".")[0] for name in imported(module, source, ())}
+            assert not roots & {"sys", "rich", "cyclopts", "getpass", "shutil"}, module
+
+
 @pytest.mark.parametrize("rooms", [COMMAND, CONFORMANCE])
 def test_the_command_line_and_the_check_use_the_public_door_only(rooms: Sequence[str]) -> None:
     """The rooms import what any user may import, and each other; `_conformance` knows no command line."""

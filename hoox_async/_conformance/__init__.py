@@ -26,7 +26,7 @@ from .observations import Balance, Observations
 from .purchases import FIRST_PRICE, NAME, OTHER_NAME_KEY, Wanted, choose
 from .receiver import FAILED_AT_FIRST, Receiver
 from .report import Report, build_report
-from .spelling import SpellingTransport
+from .step_runner import SpellingTransport
 from .steps import Check, Plan
 
 __all__ = [

@@ -14,10 +14,9 @@ import attrs
 from . import judgements as of_answers
 from . import purchase_judgements as of_purchases
 from . import quota_judgements as of_quota
-from .observations import Observations
+from .observations import Observations, Seen, not_seen
 from .receiver import FAILED_AT_FIRST
 from .steps import NO_SUCH_WORD
-from .verdict import Seen, not_seen
 
 SOURCES = {
     "W": 'the vendor\'s page "Avatar Workflow"',

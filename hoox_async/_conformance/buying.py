@@ -23,8 +23,7 @@ from hoox_async import (
 
 from .observations import Observations, Purchase
 from .purchases import EDIT, NAME, OTHER_NAME, OTHER_NAME_KEY, PLACE, Wanted
-from .spelling import SpellingTransport
-from .step_runner import StepFailed, StepRunner
+from .step_runner import SpellingTransport, StepFailed, StepRunner
 
 _PENDING = (LookStatus.PENDING, LookStatus.PROCESSING)
 _QUOTA_WAIT, _LOOK_WAIT = 120.0, 900.0  # seconds

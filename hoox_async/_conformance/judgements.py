@@ -13,10 +13,9 @@ from typing import Any
 from hoox_async import Endpoint, LookStatus
 from hoox_async.testing import RecordedAnswer
 
-from .observations import Observations, json_of
+from .observations import Observations, Seen, count_of, credits_text, differs, json_of, not_seen, same
 from .shapes import error_code, field_names, hidden, status_word
 from .steps import OTHER
-from .verdict import Seen, count_of, credits_text, differs, not_seen, same
 
 _READY = ("completed", "ready")
 _KNOWN = ("pending", "processing", "completed", "failed", "ready", "error")

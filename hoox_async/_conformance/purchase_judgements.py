@@ -8,10 +8,19 @@ from decimal import Decimal
 from hoox_async import Format, LookEdit, LookRef, PromptAvatar
 
 from .judgements import list_has
-from .observations import Observations, Purchase, json_of
+from .observations import (
+    Observations,
+    Purchase,
+    Seen,
+    count_of,
+    credits_text,
+    differs,
+    json_of,
+    not_seen,
+    same,
+)
 from .purchases import AVATAR, EDIT, OTHER_NAME, PUBLIC_EDITS
 from .shapes import error_code, status_word
-from .verdict import Seen, count_of, credits_text, differs, not_seen, same
 
 _MANY_HOURS = 1.0  # an address that is younger shows nothing
 _TIMES = "\N{MULTIPLICATION SIGN}"

@@ -9,9 +9,8 @@ from itertools import pairwise
 
 from hoox_async.testing import RecordedAnswer
 
-from .observations import Observations
+from .observations import Observations, Seen, differs, not_seen, same
 from .shapes import field_name
-from .verdict import Seen, differs, not_seen, same
 
 _LIMIT, _REMAINING, _RESET = "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"
 _HOUR = 3600.0

@@ -13,10 +13,9 @@ import attrs
 from hoox_async import Endpoint
 
 from .assumptions import SOURCES, Fact, judge
-from .observations import Observations, Purchase, Step
+from .observations import Observations, Purchase, Step, count_of, credits_text
 from .purchase_judgements import size_text
 from .shapes import field_name, shape, shape_text
-from .verdict import count_of, credits_text
 
 FORMAT = 2
 """The number of the report's form, for programs that read many of them."""

@@ -19,8 +19,7 @@ from .buying import Buyer
 from .observations import Observations
 from .purchases import NAME, PLACE, Wanted
 from .receiver import Receiver
-from .spelling import SpellingTransport
-from .step_runner import Ended, StepFailed, StepRunner
+from .step_runner import Ended, SpellingTransport, StepFailed, StepRunner
 
 NO_SUCH_WORD = "hoox_async_no_such_word"
 WRONG_KEY = "hx_live_" + "0" * 64

@@ -17,8 +17,8 @@ from cli_kit import Cli, Done
 
 from hoox_async import ImageAvatar, LookEdit
 from hoox_async._cli.terminal import Terminal
-from hoox_async._conformance import Fact
-from hoox_async._conformance.spelling import SpellingTransport
+from hoox_async._conformance.assumptions import Fact
+from hoox_async._conformance.step_runner import SpellingTransport
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space
 
 QUICK = (0.01, 0.02, 0.03)

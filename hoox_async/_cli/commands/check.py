@@ -39,7 +39,10 @@ from ..text import format_credits, sanitize
 from ..waiting import Trouble, Waiting
 
 if TYPE_CHECKING:
-    from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
+    from hoox_async._conformance.observations import Observations
+    from hoox_async._conformance.receiver import Receiver
+    from hoox_async._conformance.report import Report
+    from hoox_async._conformance.steps import Check, Plan
 
 
 _GROUP = Group("Conformance", sort_key=1)
@@ -364,7 +367,8 @@ def _consent(
 def _announcement(
     options: ConformanceOptions, plan: Plan, store: AnyStore | None, base_url: str, rpm: int
 ) -> list[str]:
-    from hoox_async._conformance import FAILED_AT_FIRST, NAME
+    from hoox_async._conformance.purchases import NAME
+    from hoox_async._conformance.receiver import FAILED_AT_FIRST
 
     picture = "the pictures that you named." if options.image else "pictures of the public catalogue."
     minutes = f"{1 + len(plan.wanted)} minutes" if plan.wanted else "half a minute"
@@ -437,7 +441,7 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
 def _say_what_stays(
     seen: Observations, store: AnyStore | None, connection: StoreConnection, terminal: Terminal
 ) -> None:
-    from hoox_async._conformance import NAME
+    from hoox_async._conformance.purchases import NAME
 
     ids = ", ".join(seen.avatars)
     if len(seen.avatars) == 1:
