@@ -85,10 +85,18 @@ def parse_decisions(text: str) -> list[Decision]:
 
 
 def _decision(entry: Any, number: int) -> Decision:
-    match entry:
-        case {"key": str(key), "attempt": str(attempt), "verdict": str(verdict)} if key and attempt:
-            return Decision(key, attempt, parse_verdict(verdict))
-    raise ConfigurationError(f'decision {number}: expected the texts "key", "attempt" and "verdict"')
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f'decision {number}: expected the texts "key", "attempt" and "verdict"')
+    for name in ("key", "attempt", "verdict"):
+        if not isinstance(value := entry.get(name), str) or not value:
+            raise ConfigurationError(
+                f"decision {number}: {name} {value!r}: expected a text that is not empty"
+            )
+    try:
+        verdict = parse_verdict(entry["verdict"])
+    except (ConfigurationError, InvalidRequest) as error:
+        raise ConfigurationError(f"decision {number}, {entry['key']}: {error}") from None
+    return Decision(entry["key"], entry["attempt"], verdict)
 
 
 def _refuse_duplicates(what: str, texts: Sequence[str]) -> None:

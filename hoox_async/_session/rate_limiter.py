@@ -25,7 +25,9 @@ from .._api.models import QuotaSnapshot, ServerQuota
 from .._api.responses import retry_after, server_quota
 from .._core.quota.sliding_window import SlidingWindow
 from .._io.clock import Clock
+from .._io.hooks import Hooks
 from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, SessionClosed
+from ..events import Paused
 from .database_window import CALLER_HORIZON, OTHERS_HORIZON, DatabaseWindow
 from .process_quota import ProcessQuota
 
@@ -43,7 +45,7 @@ DueAt = Callable[[float, bool], float]
 class RateLimiter:
     """Grants the permits of the quota, one at a time, to waiting callers.
 
-    ``limit`` is in requests a minute. ``on_pause(seconds, reason)`` is called when a 429 stops everything.
+    ``limit`` is in requests a minute. `Paused` is emitted to the ``hooks`` when a 429 stops everything.
     A wait ends with `RateLimited` after ``throttle_timeout`` seconds of nothing but 429. ``quota`` is given
     if other rate limiters use it too. ``on_key_refused``, if it is set, is called at the first 401: then
     only the check of the key gets permits, until `mark_key_valid` or `mark_key_invalid` is called. Every
@@ -55,7 +57,7 @@ class RateLimiter:
         clock: Clock,
         limit: int,
         *,
-        on_pause: Callable[[float, str], None] | None = None,
+        hooks: Hooks | None = None,
         throttle_timeout: float = math.inf,
         quota: ProcessQuota | None = None,
     ) -> None:
@@ -72,7 +74,7 @@ class RateLimiter:
         """Why the key was found invalid; None once it has worked again, or while it is checked."""
         self.key_refused: bool = False
         """Whether the key was found invalid and has not worked since, also while it is checked again."""
-        self._on_pause = on_pause
+        self._hooks = hooks
         self._throttle_timeout = throttle_timeout
         # the waiters; dicts keep their order, and a cancelled waiter is removed in O(1)
         self._callers: dict[_Waiter, None] = {}
@@ -423,8 +425,8 @@ class RateLimiter:
             known = self.window.paused_until
             lasts = self.window.pause(now, seconds, None if permit is None else permit.id)
         is_news = now >= known or now + lasts > known + 1.0
-        if self._on_pause is not None and lasts > 0.0 and is_news:
-            self._on_pause(lasts, reason)
+        if self._hooks is not None and lasts > 0.0 and is_news:
+            self._hooks.emit(Paused(lasts, reason))
         self.window_changed()
 
     def is_final(self, error: HooxError, since: float, throttle_timeout: float | None = None) -> bool:

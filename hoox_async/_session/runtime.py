@@ -16,7 +16,6 @@ from .._io.logs import failures_logged
 from .._io.protocols import Coordination, Store, Transport, Workspace
 from .._io.tasks import TaskSet
 from ..errors import SessionClosed
-from ..events import Paused
 from ..webhooks.hub import WebhookHub
 from .api_answers import ApiAnswers
 from .database_window import DatabaseWindow, longest_hold
@@ -64,7 +63,7 @@ def open_services(
     rate_limiter = RateLimiter(
         clock,
         limit,
-        on_pause=lambda seconds, reason: hooks.emit(Paused(seconds, reason)),
+        hooks=hooks,
         throttle_timeout=timeouts.refused,
         quota=quota,
     )

@@ -15,7 +15,7 @@ from hoox_async import HooxSession, LookRef, Outcome, OutcomeState, OutcomeUnkno
 from hoox_async._cli import decisions
 from hoox_async._cli.decisions import Decision, make_plan, parse_decisions
 from hoox_async._cli.terminal import Terminal
-from hoox_async.errors import ConfigurationError, InvalidRequest
+from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault
 
 Write = Callable[..., Path]
@@ -203,7 +203,7 @@ def test_a_file_of_another_store_is_refused(cli: Cli, lost: Path) -> None:
 )
 def test_no_file_of_decisions(text: str, cli: Cli, tmp_path: Path) -> None:
     """Anything else than a file of decisions is refused before the store is looked at: code 2."""
-    with pytest.raises((ConfigurationError, InvalidRequest)):
+    with pytest.raises(ConfigurationError):
         parse_decisions(text)
     file = tmp_path / "decisions.json"
     file.write_text(text, "utf-8")
@@ -212,6 +212,21 @@ def test_no_file_of_decisions(text: str, cli: Cli, tmp_path: Path) -> None:
     done = cli("resolve", store, f"@{file}")
     assert done.code == 2
     assert str(file) in done.err
+
+
+def test_a_wrong_decision_is_named_by_its_number_its_key_and_its_value() -> None:
+    """The error names the decision of the file, its field and the value, or its key and the verdict."""
+    good = {"key": "one", "attempt": "x", "verdict": "drop"}
+
+    def text(**wrong: object) -> str:
+        return json.dumps(
+            {"format": "hoox-async decisions 2", "decisions": [good, {**good, "key": "two", **wrong}]}
+        )
+
+    with pytest.raises(ConfigurationError, match=r"decision 2: attempt 7: expected a text"):
+        parse_decisions(text(attempt=7))
+    with pytest.raises(ConfigurationError, match=r"decision 2, two: verdict 'maybe': expected"):
+        parse_decisions(text(verdict="maybe"))
 
 
 @pytest.mark.parametrize("verdicts", [("drop", "drop"), ("a:b", "a:b")])

@@ -12,7 +12,9 @@ import pytest
 from rate_limiter_kit import INTERVAL, Crowd, most_in_a_minute, virtual
 
 from hoox_async._api.models import ServerQuota
+from hoox_async._io.hooks import Hooks
 from hoox_async.errors import SessionClosed
+from hoox_async.events import Event, Paused
 
 
 @virtual
@@ -228,9 +230,9 @@ async def test_a_permit_counts_nothing_unless_its_request_was_sent() -> None:
 
 @virtual
 async def test_a_429_pauses_callers_batch_and_poller() -> None:
-    """Nobody gets a permit during the pause, and ``on_pause`` is called once."""
-    pauses: list[tuple[float, str]] = []
-    crowd = Crowd(on_pause=lambda seconds, reason: pauses.append((seconds, reason)))
+    """Nobody gets a permit during the pause, and hooks are told of it once."""
+    events: list[Event] = []
+    crowd = Crowd(hooks=Hooks([events.append]))
     crowd.rate_limiter.pause(20.0, "429")
     crowd.rate_limiter.pause(20.0, "429")
     crowd.come("o", crowd.rate_limiter.acquire())
@@ -238,7 +240,7 @@ async def test_a_429_pauses_callers_batch_and_poller() -> None:
     crowd.come("w", crowd.rate_limiter.acquire_for_poller(lambda now, busy: now))
     await asyncio.sleep(60.0)
     assert sorted(crowd.served) == [("b", 20.0), ("o", 20.0), ("w", 20.0)]
-    assert pauses == [(20.0, "429")]
+    assert events == [Paused(20.0, "429")]
 
 
 @virtual
