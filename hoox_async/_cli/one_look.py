@@ -121,7 +121,8 @@ def _option(field: attrs.Attribute[Any]) -> Any:
 def _type_of(field: attrs.Attribute[Any]) -> tuple[Any, Any]:
     """The type of a field's option, and its value where it is not given."""
     if choices := field.metadata["choices"]:  # words: cyclopts would offer the names of an enum's members
-        return Literal[choices] | None, None
+        literal: Any = Literal
+        return literal[choices] | None, None
     if is_list(field):
         return tuple[str, ...], ()
     return (bool, False) if field.type is bool else (str | None, None)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hoox_async import ConfigurationError, ImageAvatar, PromptAvatar, Request
 
 from ..one_look import LookOptions, given, make_look, options_of
 from ..options import Output, StoreConnection
 
-_Fields: Any = options_of("CreateFields", PromptAvatar, ImageAvatar)
-_NOTHING = _Fields()
+_OPTIONS: Any = options_of("CreateFields", PromptAvatar, ImageAvatar)
+_NOTHING: Any = _OPTIONS()
 _DEFAULT = LookOptions()
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
+if TYPE_CHECKING:
+    _Fields = Any
+else:
+    _Fields = _OPTIONS
 
 
 def create(
