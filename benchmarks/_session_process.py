@@ -129,7 +129,7 @@ class _Work:
                 return WireResponse(401, {}, b'{"code": "invalid_api_key"}')
             raise TransportError("the network is down")
 
-        runtime_of(self.session).services.transport.send = send  # type: ignore[method-assign, assignment]
+        runtime_of(self.session).transport.send = send  # type: ignore[method-assign, assignment]
 
     async def close(self) -> None:
         """Close the session and the database, as a process that ends well."""

@@ -37,7 +37,6 @@ from hoox_async._session.intents import Intents
 from hoox_async._session.jobs import JobRegistry
 from hoox_async._session.rate_limiter import RateLimiter
 from hoox_async._session.reads import Reads
-from hoox_async._session.services import SessionServices
 
 DECISIONS = 300
 
@@ -87,17 +86,32 @@ def fill(
 
 def registry_of(loop: asyncio.AbstractEventLoop, duty: PollDuty) -> JobRegistry:
     """The registry of jobs of a session that sends nothing, and has this duty."""
-    clock, timeouts = Clock(loop), Timeouts()
-    transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
-    tasks = TaskSet(), TaskSet()
-    hooks = Hooks()
-    api_answers, rate_limiter = ApiAnswers(clock, hooks), RateLimiter(clock, 100)
-    store = MemoryStore()
-    intents = Intents(store, clock, hooks)
-    services = SessionServices(
-        clock, store, intents, rate_limiter, transport, hooks, api_answers, timeouts, None, *tasks
+    clock, timeouts, tasks, hooks, store = Clock(loop), Timeouts(), TaskSet(), Hooks(), MemoryStore()
+    limiter = RateLimiter(clock, 100)
+    answers = ApiAnswers(clock=clock, store=store, rate_limiter=limiter, hooks=hooks)
+    reads = Reads(
+        clock=clock,
+        store=store,
+        rate_limiter=limiter,
+        transport=HttpTransport("http://127.0.0.1:1", "unused", timeouts),
+        hooks=hooks,
+        api_answers=answers,
+        tasks=tasks,
     )
-    registry = JobRegistry(services, Reads(services), PollScheduler(), polls_all=True)
+    registry = JobRegistry(
+        clock=clock,
+        store=store,
+        intents=Intents(store, clock, hooks),
+        rate_limiter=limiter,
+        hooks=hooks,
+        api_answers=answers,
+        tasks=tasks,
+        reads=reads,
+        scheduler=PollScheduler(),
+        default_timeout=timeouts.wait,
+        has_webhooks=False,
+        polls_all=True,
+    )
     registry.set_duty(duty)
     return registry
 

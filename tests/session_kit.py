@@ -116,7 +116,7 @@ def sends(space: Space, *endpoints: str) -> int:
 
 def store_of(session: HooxSession) -> Store:
     """The store of an open session."""
-    return runtime_of(session).services.store
+    return runtime_of(session).store
 
 
 async def intents(session: HooxSession) -> dict[str, IntentState]:

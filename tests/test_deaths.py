@@ -112,7 +112,7 @@ async def state_of(session: HooxSession, key: str = "order") -> str:
 
 
 def store_of(session: HooxSession) -> PostgresStore:
-    store = runtime_of(session).services.store
+    store = runtime_of(session).store
     assert isinstance(store, PostgresStore)
     return store
 

@@ -39,7 +39,6 @@ SESSION: Sequence[Sequence[str]] = (
     ("process_quota",),
     ("rate_limiter",),
     ("api_answers", "intents"),
-    ("services",),
     ("reads",),
     ("key_check", "jobs"),
     ("unknowns", "poller", "pictures"),

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from .._core.circuit_breaker import LOSSES, PAUSES, BatchBreaker, Go, Hold
-from .._session.rate_limiter import Permit
-from .._session.services import SessionServices
+from .._io.clock import Clock
+from .._io.hooks import Hooks
+from .._session.rate_limiter import Permit, RateLimiter
 from ..errors import HooxError, OutcomeUnknown
 from ..events import Paused
 from .items import Item
@@ -31,9 +32,20 @@ class BatchHold:
     """
 
     def __init__(
-        self, services: SessionServices, max_failures: int | None, stop: StopSignal, window: BatchWindow
+        self,
+        *,
+        clock: Clock,
+        rate_limiter: RateLimiter,
+        hooks: Hooks,
+        answer_timeout: float,
+        max_failures: int | None,
+        stop: StopSignal,
+        window: BatchWindow,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._rate_limiter = rate_limiter
+        self._hooks = hooks
+        self._answer_timeout = answer_timeout
         self._stop = stop
         self._window = window
         self._breaker = BatchBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
@@ -58,7 +70,7 @@ class BatchHold:
         Raises `RateLimited`, `AuthenticationError` and `SessionClosed`.
         """
         while True:
-            permit = await self._services.rate_limiter.acquire_for_batch(self._may_send, since=since)
+            permit = await self._rate_limiter.acquire_for_batch(self._may_send, since=since)
             decision = self._decide()  # several may have got a permit in the same turn of the loop
             if isinstance(decision, Go):
                 self._outstanding[permit] = decision.probe
@@ -73,7 +85,7 @@ class BatchHold:
     def end(self, permit: Permit, *, answered: bool, lost: bool) -> None:
         """Count the outcome of a POST. Neither ``answered`` nor ``lost``: it will not be known here."""
         probe = self._outstanding.pop(permit)
-        now = self._services.clock.now()
+        now = self._clock.now()
         if permit.sent_at is None or not (answered or lost):
             self._breaker.withdrawn(probe=probe)
         elif answered:
@@ -84,14 +96,14 @@ class BatchHold:
         if self._is_holding:
             self._is_holding = False
             # in the loop's next turn, when the run has counted this item as a failure if it is one
-            self._services.clock.loop.call_soon(self._services.rate_limiter.wake)
+            self._clock.loop.call_soon(self._rate_limiter.wake)
 
     def _count_loss(self, now: float, probe: bool) -> None:
         pause = self._breaker.lost(now, probe=probe)
         losses = self._breaker.losses
         if pause is not None:
             until = now + pause + _EARLY
-            self._timer = self._services.clock.loop.call_at(until, self._services.rate_limiter.wake)
+            self._timer = self._clock.loop.call_at(until, self._rate_limiter.wake)
             self._pause(pause, f"{losses} paid requests in a row were lost")
         elif self._breaker.stopped:
             reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"
@@ -99,7 +111,7 @@ class BatchHold:
 
     def _decide(self) -> Go | Hold:
         outstanding = sum(not permit.is_cancelled for permit in self._outstanding)
-        return self._breaker.decide(self._services.clock.now(), outstanding, self._oldest_sent_at())
+        return self._breaker.decide(self._clock.now(), outstanding, self._oldest_sent_at())
 
     def _oldest_sent_at(self) -> float | None:
         """When the oldest outstanding POST was sent of those that were sent after the last answer."""
@@ -113,7 +125,7 @@ class BatchHold:
         self._is_holding = True
         if decision.silent and not self._is_paused and not self._reports_silence:
             self._reports_silence = True  # not now: the rate limiter is deciding, and a hook may call it
-            self._services.clock.loop.call_soon(self._report_silence)
+            self._clock.loop.call_soon(self._report_silence)
         return False
 
     # --- reporting
@@ -123,13 +135,13 @@ class BatchHold:
         since = self._oldest_sent_at()
         if self._is_paused or since is None:
             return
-        left = self._services.timeouts.answer - (self._services.clock.now() - since)
+        left = self._answer_timeout - (self._clock.now() - since)
         self._pause(max(0.0, left), "the outstanding paid requests get no answer")
 
     def _pause(self, seconds: float, reason: str) -> None:
         self._is_paused = True
         _log.warning("a batch sends nothing new for %g s at most: %s", round(seconds, 1), reason)
-        self._services.hooks.emit(Paused(seconds, reason))
+        self._hooks.emit(Paused(seconds, reason))
 
     def _resume(self) -> None:
         if self._is_paused:

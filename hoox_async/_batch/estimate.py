@@ -72,10 +72,10 @@ async def estimate(session: HooxSession, options: BatchOptions, given: BatchInpu
     """See `BatchRunner.estimate`."""
     unopened = unopened_of(session)
     if unopened is None:
-        services, scheduler = runtime_of(session).services, runtime_of(session).scheduler
-        limit, has_webhooks = services.rate_limiter.window.limit, services.hub is not None
-        expected = Expectations(limit, scheduler.durations.quantile, has_webhooks)
-        look_up = services.intents.get
+        runtime = runtime_of(session)
+        limit, has_webhooks = runtime.rate_limiter.window.limit, runtime.hub is not None
+        expected = Expectations(limit, runtime.scheduler.durations.quantile, has_webhooks)
+        look_up = runtime.intents.get
     else:
         store, limit, has_webhooks = unopened
         with store_errors():

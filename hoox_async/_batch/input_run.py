@@ -47,8 +47,7 @@ class InputRun:
     """
 
     def __init__(self, session: SessionRuntime, options: BatchOptions, given: BatchInput) -> None:
-        services = session.services
-        self._tasks = services.tasks
+        self._tasks = session.tasks
         self._scheduler = session.scheduler
         self._budgets = session.submitter.budgets
         self._options = options
@@ -56,15 +55,23 @@ class InputRun:
         self._stop = StopSignal(changed)
         self._window = BatchWindow(options.max_in_flight, options.max_failures, self._stop, changed)
         self._budget = AttemptBudget(self._budgets, options.budget, options.max_credits, waits=True)
-        self._hold = BatchHold(services, options.max_failures, self._stop, self._window)
+        self._hold = BatchHold(
+            clock=session.clock,
+            rate_limiter=session.rate_limiter,
+            hooks=session.hooks,
+            answer_timeout=session.timeouts.answer,
+            max_failures=options.max_failures,
+            stop=self._stop,
+            window=self._window,
+        )
         self._sender = ItemSender(session, options, self._budget, self._stop, self._hold, self._window)
-        self._reader = InputReader(given, services.store, services.intents)
+        self._reader = InputReader(given, session.store, session.intents)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
         self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._queue: LocalityQueue[Item] = LocalityQueue(
-            pick=_pick_any if services.store.is_shared else pick_first
+            pick=_pick_any if session.store.is_shared else pick_first
         )
         self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
 

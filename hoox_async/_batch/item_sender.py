@@ -16,7 +16,6 @@ from .._core.intents.transitions import Replace, Resend, advance
 from .._core.retry import Patience
 from .._session.runtime import SessionRuntime
 from .._session.submit import AttemptBudget, SendOptions
-from .._session.unknowns import wait_for_delivery
 from ..errors import (
     ApiError,
     BudgetExceeded,
@@ -48,7 +47,9 @@ class ItemSender:
         hold: BatchHold,
         window: BatchWindow,
     ) -> None:
-        self._services = session.services
+        self._clock = session.clock
+        self._intents = session.intents
+        self._unknowns = session.unknowns
         self._registry = session.registry
         self._scheduler = session.scheduler
         self._submitter = session.submitter
@@ -133,9 +134,9 @@ class ItemSender:
     async def _send(self, item: Item) -> Intent:
         """Send an item until it is accepted or its outcome is unknown, or until others have used its key."""
         source = item.source or (item.stored.source if item.stored else None)
-        planned_at = self._services.clock.utc()
+        planned_at = self._clock.utc()
         wanted = Intent(item.key, True, item.request, item.digest, planned_at, source=source)
-        began = self._services.clock.now()
+        began = self._clock.now()
         sending = self._hold.sending(item, began)
 
         def decide(stored: Intent | None) -> Decision:
@@ -204,7 +205,7 @@ class ItemSender:
 
     async def _wait_for_proof(self, unknown: Intent) -> Intent:
         """The intent once its look is proved, or once no proof can come any more."""
-        await wait_for_delivery(self._services, self._scheduler, unknown, self._options.look_timeout)
+        await self._unknowns.wait_for_delivery(unknown, self._options.look_timeout)
         now = await self._stored(unknown.key)
         return unknown if now is None else now
 
@@ -261,7 +262,7 @@ class ItemSender:
         with suppress(HooxError):
             await self._submitter.join(item.key)
         try:
-            stored = await self._services.intents.stored(item.key)
+            stored = await self._intents.stored(item.key)
         except StoreError:
             return unreadable(item, error)
         return unsent_beside(item, stored, error, OutcomeState.UNSENT)
@@ -269,7 +270,7 @@ class ItemSender:
     async def _stored(self, key: str) -> Intent | None:
         """The stored intent of a key; None also if the store cannot be read."""
         try:
-            return await self._services.intents.stored(key)
+            return await self._intents.stored(key)
         except StoreError:
             return None
 

@@ -228,12 +228,12 @@ class BatchRunner:
     def _run(self, requests: Requests) -> InputRun:
         runtime, options = runtime_of(self._session), self._options
         self._require_caps_for_all()
-        if runtime.services.store.is_shared:
-            options = options._replace(began_at=runtime.services.clock.utc())
+        if runtime.store.is_shared:
+            options = options._replace(began_at=runtime.clock.utc())
         run = InputRun(runtime, options, BatchInput(requests))
         self._runs.add(run)
         return run
 
     def _require_caps_for_all(self) -> None:
-        if runtime_of(self._session).services.store.is_shared:
+        if runtime_of(self._session).store.is_shared:
             self._options.check_shared()

@@ -1,4 +1,4 @@
-"""Whether the API answers the requests of a session; if not, hooks are notified and the log says so."""
+"""What the API's answers say: the quota, the key, and whether it answers at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from .._api.endpoints import Endpoint
+from .._api.endpoints import Endpoint, WireResponse
 from .._core.outage import NO_ANSWER, Outage, outage_after
+from .._core.retry import shows_valid_key
 from .._io.clock import Clock
 from .._io.hooks import Hooks
+from .._io.logs import failures_logged
+from .._io.protocols import Store
 from ..errors import ApiError, AuthenticationError, HooxError
 from ..events import RequestFailed
+from .rate_limiter import Permit, RateLimiter
 
 _log = logging.getLogger("hoox_async.requests")  # so that a program that shows them itself can mute them
 _LOG_EVERY = 30.0  # seconds
@@ -23,14 +27,16 @@ _LONG = 30.0  # seconds: after such an outage it is not known when the looks wer
 
 
 class ApiAnswers:
-    """Knows the outage of the API as a whole, and those of single avatars.
+    """Processes what each answer says, and knows the outages: of the API as a whole, and of single avatars.
 
-    An answer that refuses a read is a usable one, but the refused avatar is noted, so that a wait for one of
-    its looks can say why it had no result.
+    Hooks are notified of an outage, and the log says so. An answer that refuses a read is a usable one, but
+    the refused avatar is noted, so that a wait for one of its looks can say why it had no result.
     """
 
-    def __init__(self, clock: Clock, hooks: Hooks) -> None:
+    def __init__(self, *, clock: Clock, store: Store, rate_limiter: RateLimiter, hooks: Hooks) -> None:
         self._clock = clock
+        self._store = store
+        self._rate_limiter = rate_limiter
         self._hooks = hooks
         self._answered_at = -math.inf
         self._outage: Outage | None = None
@@ -42,6 +48,14 @@ class ApiAnswers:
         """Since when requests are answered: the session's opening, or the end of a long outage."""
         self.served_at: float = -math.inf
         """The loop's time at which the API last served a read of this key, be it by refusing it."""
+
+    def process(self, permit: Permit, response: WireResponse) -> None:
+        """Process what an answer says about the quota and the key. Call it while the permit is held."""
+        with failures_logged("reading the quota from an answer"):
+            self._rate_limiter.answered(permit, response)
+        if shows_valid_key(response.status):
+            with failures_logged("binding the store to the API key"):
+                self._store.confirm_key()
 
     @contextmanager
     def reading(self, endpoint: Endpoint, avatar_id: str | None) -> Iterator[None]:

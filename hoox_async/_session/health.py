@@ -11,9 +11,11 @@ from .._io.protocols import StoreGauges
 from ..errors import StoreError
 
 if TYPE_CHECKING:
+    from .._io.clock import Clock
+    from .._io.protocols import Store
     from .jobs import JobRegistry
     from .poller import Poller
-    from .services import SessionServices
+    from .rate_limiter import RateLimiter
     from .submit.submission_hold import SubmissionHold
 
 _STORE_DEADLINE = 3.0  # seconds: whoever probes a process does not wait longer
@@ -60,11 +62,16 @@ class SessionHealth:
 
 
 async def read_health(
-    services: SessionServices, registry: JobRegistry, poller: Poller, outages: SubmissionHold
+    clock: Clock,
+    store: Store,
+    limiter: RateLimiter,
+    registry: JobRegistry,
+    poller: Poller,
+    outages: SubmissionHold,
 ) -> SessionHealth:
     """The session's state now. One or two short reads of the store, and no request of the API."""
-    found = await _read_store(services)
-    limiter, now = services.rate_limiter, services.clock.now()
+    found = await _read_store(store)
+    now = clock.now()
     oldest = None if found is None else found.oldest_unsettled
     accepted_at = None if oldest is None else oldest.accepted_at
     return SessionHealth(
@@ -72,7 +79,7 @@ async def read_health(
         unknowns=None if found is None else found.unknowns,
         unsettled=None if found is None else found.unsettled,
         oldest_unsettled=(
-            None if accepted_at is None else max(0.0, (services.clock.utc() - accepted_at).total_seconds())
+            None if accepted_at is None else max(0.0, (clock.utc() - accepted_at).total_seconds())
         ),
         last_poll=None if poller.answered_at is None else now - poller.answered_at,
         polls_for_all=registry.polls_for_all,
@@ -85,9 +92,9 @@ async def read_health(
     )
 
 
-async def _read_store(services: SessionServices) -> StoreGauges | None:
+async def _read_store(store: Store) -> StoreGauges | None:
     try:
         async with asyncio.timeout(_STORE_DEADLINE):
-            return await services.store.gauges()
+            return await store.gauges()
     except (StoreError, TimeoutError):
         return None

@@ -23,7 +23,10 @@ from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
-from .._io.protocols import PollDuty
+from .._io.clock import Clock
+from .._io.hooks import Hooks
+from .._io.protocols import PollDuty, Store
+from .._io.tasks import TaskSet
 from ..errors import (
     GenerationFailed,
     HooxError,
@@ -33,9 +36,10 @@ from ..errors import (
     WaitTimeout,
 )
 from ..events import LookSettled
-from .rate_limiter import LEAST_STORE_SECONDS
+from .api_answers import ApiAnswers
+from .intents import Intents
+from .rate_limiter import LEAST_STORE_SECONDS, RateLimiter
 from .reads import Reads
-from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _NO_METADATA: Mapping[str, str] = {}
@@ -109,7 +113,7 @@ class LookJob:
 
     def __del__(self) -> None:
         if self._payment is not None and not self._payment.own_key:
-            self._registry.unreferenced(self._payment.key)
+            self._registry.note_unreferenced(self._payment.key)
 
     @property
     def avatar_id(self) -> str:
@@ -328,30 +332,47 @@ class JobRegistry:
     """
 
     def __init__(
-        self, services: SessionServices, reads: Reads, scheduler: PollScheduler, *, polls_all: bool = False
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        rate_limiter: RateLimiter,
+        hooks: Hooks,
+        api_answers: ApiAnswers,
+        tasks: TaskSet,
+        reads: Reads,
+        scheduler: PollScheduler,
+        default_timeout: float,
+        has_webhooks: bool,
+        polls_all: bool,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._rate_limiter = rate_limiter
+        self._hooks = hooks
+        self._api_answers = api_answers
+        self._tasks = tasks
         self._reads = reads
         self._scheduler = scheduler
         self._polls_all = polls_all
-        self._is_shared = services.store.is_shared
+        self._has_webhooks = has_webhooks
+        self.default_timeout: float = default_timeout
+        """How long a job is awaited when no timeout is given, in seconds."""
+        self._is_shared = store.is_shared
         self._duty: PollDuty | None = None  # not known yet
         self._own: set[LookRef] = set()  # of a shared store: sent or settled here; hooks here are notified
         self._being_notified: set[LookRef] = set()  # async hooks have not run yet
-        self._opened_at = services.clock.utc()
+        self._opened_at = clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
         self._unreferenced: list[str] = []  # keys
         self._closed: HooxError | None = None
 
-    @property
-    def default_timeout(self) -> float:
-        """How long a job is awaited when no timeout is given, in seconds."""
-        return self._services.timeouts.wait
-
     def outage(self, avatar_id: str) -> tuple[float, Outage | None]:
         """The time now, and why requests about this avatar get no usable answer; None if they get one."""
-        return self._services.clock.now(), self._services.api_answers.outage(avatar_id)
+        return self._clock.now(), self._api_answers.outage(avatar_id)
 
     # --- jobs
 
@@ -403,14 +424,14 @@ class JobRegistry:
         if self._closed is not None:
             raise job._ended_by(self._closed)
         if job._may_have_been_delivered or self._is_shared:
-            intent = await self._services.store.by_ref(job.ref)
+            intent = await self._store.by_ref(job.ref)
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
 
     def _payment_of(self, intent: Intent) -> Payment:
         # the delivery of an earlier process's look may have come while no process ran
         is_of_this_session = intent.accepted_at is None or intent.accepted_at >= self._opened_at
-        is_delivered = will_be_delivered(intent.request, has_webhooks=self._services.hub is not None)
+        is_delivered = will_be_delivered(intent.request, has_webhooks=self._has_webhooks)
         return Payment(
             intent.key,
             intent.request,
@@ -473,7 +494,7 @@ class JobRegistry:
 
         Where another process polls it, only once it is overdue: that one may get no answer about it.
         """
-        clock = self._services.clock
+        clock = self._clock
         accepted_at = now = clock.now()
         kind: Hashable = _UNKNOWN_KIND
         expects_webhook = False
@@ -488,7 +509,7 @@ class JobRegistry:
         self._scheduler.add(
             ref, kind, accepted_at, now, expects_webhook=expects_webhook, not_before=not_before
         )
-        self._services.rate_limiter.wake()
+        self._rate_limiter.wake()
 
     def stop_polling(self, ref: LookRef, *, paid: bool) -> None:
         """The look is not awaited any more: stop polling it, unless all paid looks are polled."""
@@ -502,10 +523,10 @@ class JobRegistry:
         """
         look = await self._reads.status(ref)
         if ref in self._scheduler:
-            update = self._scheduler.update(look, self._services.clock.now())
+            update = self._scheduler.update(look, self._clock.now())
             if update is not None:
                 await self._publish_uncancelled(update)
-            self._services.rate_limiter.wake()
+            self._rate_limiter.wake()
         elif (job := self.find(ref)) is not None:
             await self.update(job, look)
         return look
@@ -513,7 +534,7 @@ class JobRegistry:
     async def _publish_uncancelled(self, update: LookUpdate) -> None:
         """Finish publishing even if the caller is cancelled: the scheduler will not ask again."""
         with suppress(SessionClosed):  # the waiters have got that error already
-            await self._services.tasks.complete(self.publish((update,)), "hoox-publish")
+            await self._tasks.complete(self.publish((update,)), "hoox-publish")
 
     # --- reports about looks
 
@@ -534,7 +555,7 @@ class JobRegistry:
         self._scheduler.settled_elsewhere(ref, seconds_of(intent))
         if ref in self._unwritten:  # hooks here were notified when it could not be written here
             self._unwritten.discard(ref)
-            self._services.store.confirm_notified(intent.key)
+            self._store.confirm_notified(intent.key)
         job = self._jobs.get(ref)
         if job is None and ref not in self._own:
             return
@@ -566,14 +587,14 @@ class JobRegistry:
         def confirm() -> None:
             self._being_notified.discard(ref)
             if key is not None and answers:
-                self._services.store.confirm_notified(key)
+                self._store.confirm_notified(key)
 
         if job._is_notified:
             confirm()
             return
         job._is_notified = True
         self._being_notified.add(ref)
-        self._services.hooks.emit(self._settled_event(job, look), confirm)
+        self._hooks.emit(self._settled_event(job, look), confirm)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""
@@ -611,7 +632,7 @@ class JobRegistry:
         if job.key is not None:
             await self._write_settled(job.key, look)
             if was_unwritten and look.ref not in self._unwritten:
-                self._services.store.confirm_notified(job.key)
+                self._store.confirm_notified(job.key)
         is_new = job._update(look, complete=complete)
         if is_first and notifies_here:  # else the process that sent it notifies its hooks
             self._notify_settled(job, look)
@@ -624,7 +645,7 @@ class JobRegistry:
         none and nobody is known to have paid for the look.
         """
         try:
-            intent = await self._services.store.by_ref(ref)
+            intent = await self._store.by_ref(ref)
         except Exception as error:  # the look stays accepted in the store, where it is found again
             _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
             if job is not None:  # its waiters are woken nevertheless
@@ -636,7 +657,7 @@ class JobRegistry:
 
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled; where that fails, again in the background."""
-        settle = Settle(look, self._services.clock.utc(), self._services.api_answers.answers_since)
+        settle = Settle(look, self._clock.utc(), self._api_answers.answers_since)
         try:
             await self._settle_once(key, settle)
         except StoreError as error:
@@ -649,11 +670,11 @@ class JobRegistry:
         self._unwritten.add(look.ref)
         if not is_retried:
             with suppress(SessionClosed):  # it stays accepted in the store, where it is found again
-                self._services.tasks.background(self._settle_later(key, settle), "hoox-settle")
+                self._tasks.background(self._settle_later(key, settle), "hoox-settle")
 
     async def _settle_once(self, key: str, settle: Settle) -> None:
         with suppress(IllegalTransition):  # it was settled with the other status before: the first is final
-            await self._services.intents.advance(key, settle)
+            await self._intents.advance(key, settle)
         self._unwritten.discard(settle.look.ref)
 
     async def _settle_later(self, key: str, settle: Settle) -> None:
@@ -667,13 +688,13 @@ class JobRegistry:
             except Exception as error:
                 _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
             else:
-                self._services.store.confirm_notified(key)
+                self._store.confirm_notified(key)
 
     def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
         payment = job._payment
         seconds = None
         if payment is not None and payment.accepted_at is not None:
-            seconds = (self._services.clock.utc() - payment.accepted_at).total_seconds()
+            seconds = (self._clock.utc() - payment.accepted_at).total_seconds()
         return LookSettled(look, job.key, seconds, job.metadata)
 
     # --- the end of waiting
@@ -699,7 +720,7 @@ class JobRegistry:
 
     # --- forgetting
 
-    def unreferenced(self, key: str) -> None:
+    def note_unreferenced(self, key: str) -> None:
         """The job of this intent is not referenced any more: the store may forget it once it is settled."""
         if self._closed is None:
             self._unreferenced.append(key)
@@ -710,7 +731,7 @@ class JobRegistry:
         One that is not settled yet comes again once it is. Raises `StoreError`.
         """
         while self._unreferenced:
-            await self._services.store.forget(self._unreferenced.pop())
+            await self._store.forget(self._unreferenced.pop())
 
 
 def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:

@@ -16,13 +16,15 @@ from .._core.intents.intent import IntentState
 from .._core.intents.outcomes import seconds_of
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
-from .._io.protocols import PollDuty
-from .._io.tasks import restarted
+from .._io.clock import Clock
+from .._io.protocols import PollDuty, Store
+from .._io.tasks import TaskSet, restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
+from .api_answers import ApiAnswers
+from .intents import Intents
 from .jobs import JobRegistry
-from .rate_limiter import Permit
+from .rate_limiter import Permit, RateLimiter
 from .reads import Reads
-from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
@@ -44,14 +46,24 @@ class Poller:
 
     def __init__(
         self,
-        services: SessionServices,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        rate_limiter: RateLimiter,
+        api_answers: ApiAnswers,
+        tasks: TaskSet,
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        *,
         polls_all: bool,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._rate_limiter = rate_limiter
+        self._api_answers = api_answers
+        self._tasks = tasks
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
@@ -74,7 +86,7 @@ class Poller:
                 permit, request = await self._next()
                 try:
                     name = f"hoox-{request.kind.name.lower()}"
-                    self._services.tasks.background(self._poll(permit, request), name)
+                    self._tasks.background(self._poll(permit, request), name)
                 except BaseException:  # the session is being closed
                     permit.cancel()
                     raise
@@ -86,12 +98,12 @@ class Poller:
         """The next status request, and a permit for it."""
         while True:
             try:
-                permit = await self._services.rate_limiter.acquire_for_poller(self._due)
+                permit = await self._rate_limiter.acquire_for_poller(self._due)
             except AuthenticationError as error:  # the key is refused for good
                 self._registry.key_refused(error)
                 continue
             try:
-                request = self._scheduler.take(self._services.clock.now(), self._services.rate_limiter.busy)
+                request = self._scheduler.take(self._clock.now(), self._rate_limiter.busy)
             except BaseException:
                 permit.cancel()
                 raise
@@ -100,7 +112,7 @@ class Poller:
             permit.cancel()
 
     def _due(self, now: float, busy: bool) -> float:
-        return self._scheduler.due(now, busy, self._services.rate_limiter.interval(now))
+        return self._scheduler.due(now, busy, self._rate_limiter.interval(now))
 
     async def _poll(self, permit: Permit, request: PollRequest) -> None:
         """Send one request, and release its place among those outstanding once it is answered."""
@@ -117,7 +129,7 @@ class Poller:
                 failure = UnexpectedResponse("the answer could not be processed")
                 take_in = partial(self._failed, request, failure)
             else:
-                self.answered_at = self._services.clock.now()
+                self.answered_at = self._clock.now()
                 take_in = partial(self._registry.publish, updates)
         finally:
             self._outstanding.release()
@@ -125,7 +137,7 @@ class Poller:
             # else waiters would wait forever for a result or for this request
             await restarted(take_in, "processing the answer to a status request")
         finally:
-            self._services.rate_limiter.wake()
+            self._rate_limiter.wake()
 
     async def _send(self, permit: Permit, request: PollRequest) -> list[LookUpdate]:
         if request.kind is PollKind.GROUP:
@@ -143,7 +155,7 @@ class Poller:
             permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id, (ref,)
         )
         try:
-            return self._scheduler.answered_look(request, look, self._services.clock.now())
+            return self._scheduler.answered_look(request, look, self._clock.now())
         except Exception:
             await self._registry.publish(self._updates_of_unpolled([look]))
             raise
@@ -152,7 +164,7 @@ class Poller:
         held = (details for details in avatar.looks if self._registry.find(details.ref) is not None)
         looks = [look_from_details(details) for details in held]
         try:
-            updates = self._scheduler.answered_avatar(request, avatar, self._services.clock.now())
+            updates = self._scheduler.answered_avatar(request, avatar, self._clock.now())
         except Exception:
             # the scheduler may have dropped looks before it failed, and would not ask for them again
             await self._registry.publish(self._updates_of_unpolled(looks))
@@ -162,7 +174,7 @@ class Poller:
         return [*updates, *(update for update in others if update.look.ref not in reported)]
 
     async def _failed(self, request: PollRequest, error: HooxError) -> None:
-        for ref, reason in self._scheduler.failed(request, error, self._services.clock.now()):
+        for ref, reason in self._scheduler.failed(request, error, self._clock.now()):
             self._registry.end_waiting(ref, reason)
         await self._registry.publish(self._scheduler.take_given_up())
 
@@ -174,23 +186,23 @@ class Poller:
         Not after 15 s in which the API has served none of its reads although looks were to be asked for,
         until it has served one: the key may be refused, or the machine cut off, for this process alone.
         """
-        limiter = self._services.rate_limiter
+        limiter = self._rate_limiter
         if len(self._scheduler) and (limiter.is_checking_key or limiter.key_error is not None):
             self._note_asked()  # the poller gets no permit meanwhile
-        is_served = self._services.api_answers.served_at >= self._asked_at
-        is_patient = self._services.clock.now() - self._asked_at < _UNSERVED
+        is_served = self._api_answers.served_at >= self._asked_at
+        is_patient = self._clock.now() - self._asked_at < _UNSERVED
         return self._polls_all and (is_served or is_patient)
 
     def _note_asked(self) -> None:
-        if self._services.api_answers.served_at >= self._asked_at:
-            self._asked_at = self._services.clock.now()
+        if self._api_answers.served_at >= self._asked_at:
+            self._asked_at = self._clock.now()
 
     async def _probe(self) -> None:
         """While no process polls for all, ask now and then whether the API serves this one again."""
         while self._duty is PollDuty.AWAITED and not self.may_lead():
             await asyncio.sleep(_PROBE_EVERY)
             with suppress(HooxError):
-                await self._reads.probe(await self._services.rate_limiter.acquire())
+                await self._reads.probe(await self._rate_limiter.acquire())
 
     def _updates_of_unpolled(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
         """What an answer changes for looks that have a referenced job but are not polled."""
@@ -213,7 +225,7 @@ class Poller:
         self._duty_changed.set()
         is_probing = self._probing is not None and not self._probing.done()
         if duty is PollDuty.AWAITED and self._polls_all and not is_probing:
-            self._probing = self._services.tasks.background(self._probe(), "hoox-probe")
+            self._probing = self._tasks.background(self._probe(), "hoox-probe")
         if duty is PollDuty.ALL:
             self._is_new = True
             self._may_scan.set()
@@ -232,7 +244,7 @@ class Poller:
         while True:
             await self._may_scan.wait()
             self._duty_changed.clear()  # before: what changes during the scan begins another one
-            pause = _RESCAN_SHARED if self._services.store.is_shared else _RESCAN
+            pause = _RESCAN_SHARED if self._store.is_shared else _RESCAN
             try:
                 if self._is_new:
                     await self._learn_durations()
@@ -247,7 +259,7 @@ class Poller:
 
     async def _schedule_stored_looks(self) -> None:
         avatars = looks = 0
-        async for intent in self._services.store.stream_accepted():
+        async for intent in self._store.stream_accepted():
             if not self._registry.polls_for_all:
                 return
             looks += 1
@@ -264,14 +276,14 @@ class Poller:
 
     async def _learn_durations(self) -> None:
         """Begin with what other processes' looks have taken."""
-        for intent in await self._services.store.recently_settled(_LEARNED_FROM):
+        for intent in await self._store.recently_settled(_LEARNED_FROM):
             seconds = seconds_of(intent)
             if seconds is not None:
                 self._scheduler.learn(kind_of(intent.request), seconds)
 
     async def _schedule_later(self, key: str) -> None:
-        requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE
-        await asyncio.sleep(requests * 60.0 / self._services.rate_limiter.window.limit)
-        intent = await self._services.intents.stored(key)
+        requests = _PAUSE_BUSY if self._rate_limiter.busy else _PAUSE_IDLE
+        await asyncio.sleep(requests * 60.0 / self._rate_limiter.window.limit)
+        intent = await self._intents.stored(key)
         if intent is not None and intent.state is IntentState.ACCEPTED:
             self._registry.poll_accepted(intent)

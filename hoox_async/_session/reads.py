@@ -19,10 +19,14 @@ from .._api.endpoints import (
 from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import read_avatar, read_look, read_looks, read_status
 from .._core.retry import READ_SECONDS, NoRetry, decide_read
+from .._io.clock import Clock
+from .._io.hooks import Hooks
+from .._io.protocols import Store, Transport
+from .._io.tasks import TaskSet
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
-from .rate_limiter import Permit
-from .services import SessionServices, process_answer
+from .api_answers import ApiAnswers
+from .rate_limiter import Permit, RateLimiter
 
 _T = TypeVar("_T")
 _NO_LOOK = LookRef("probe", "probe")
@@ -31,8 +35,24 @@ _NO_LOOK = LookRef("probe", "probe")
 class Reads:
     """Sends every read of a session."""
 
-    def __init__(self, services: SessionServices) -> None:
-        self._services = services
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        rate_limiter: RateLimiter,
+        transport: Transport,
+        hooks: Hooks,
+        api_answers: ApiAnswers,
+        tasks: TaskSet,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._rate_limiter = rate_limiter
+        self._transport = transport
+        self._hooks = hooks
+        self._api_answers = api_answers
+        self._tasks = tasks
 
     async def status(self, ref: LookRef) -> Look:
         """The status of one look."""
@@ -67,22 +87,22 @@ class Reads:
 
         Raises what the rate limiter, the transport or ``parse`` raise, and `SessionClosed`.
         """
-        rate_limiter, began, attempt = self._services.rate_limiter, self._services.clock.now(), 0
+        rate_limiter, began, attempt = self._rate_limiter, self._clock.now(), 0
         while True:
             attempt += 1
             try:
                 permit = await rate_limiter.acquire(since=began, throttle_timeout=READ_SECONDS)
                 return await self.once(permit, request, parse, avatar_id, looks)
             except HooxError as error:
-                if self._services.tasks.closed:
+                if self._tasks.closed:
                     raise SessionClosed("the session was closed") from None
-                elapsed = self._services.clock.now() - began
+                elapsed = self._clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 is_final = rate_limiter.is_final(error, began, READ_SECONDS)
                 decision = decide_read(attempt, error, elapsed, jitter, final=is_final)
                 if isinstance(decision, NoRetry):
                     raise
-                self._services.hooks.emit(Retried(request.endpoint, str(error), decision.delay))
+                self._hooks.emit(Retried(request.endpoint, str(error), decision.delay))
                 await asyncio.sleep(decision.delay)
 
     async def probe(self, permit: Permit) -> None:
@@ -104,22 +124,21 @@ class Reads:
 
         Raises what the transport or ``parse`` raise.
         """
-        with self._services.api_answers.reading(request.endpoint, avatar_id):
+        with self._api_answers.reading(request.endpoint, avatar_id):
             return parse(await self._send(permit, request, looks))
 
     async def _send(self, permit: Permit, request: WireRequest, looks: tuple[LookRef, ...]) -> WireResponse:
-        services = self._services
         with permit.start_read():
             with suppress(StoreError):  # a full disk must not prevent reads
-                await services.store.note_sends((services.clock.utc(),))
-            sent_at = services.clock.now()
-            services.hooks.emit(RequestSent(request.endpoint, sent_at))
+                await self._store.note_sends((self._clock.utc(),))
+            sent_at = self._clock.now()
+            self._hooks.emit(RequestSent(request.endpoint, sent_at))
             try:
-                response = await services.transport.send(request)
+                response = await self._transport.send(request)
             except NotSent:
                 permit.cancel()  # no connection was made: it does not count in the quota
                 raise
-            process_answer(services, permit, response)
-        seconds = services.clock.now() - sent_at
-        services.hooks.emit(Answered(request.endpoint, response.status, seconds, looks=looks))
+            self._api_answers.process(permit, response)
+        seconds = self._clock.now() - sent_at
+        self._hooks.emit(Answered(request.endpoint, response.status, seconds, looks=looks))
         return response

@@ -1,4 +1,4 @@
-"""Creates, connects, starts and closes the parts of an open session."""
+"""Makes, connects, starts and closes the components of an open session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from .poller import Poller
 from .process_quota import ProcessQuota, process_quota
 from .rate_limiter import RateLimiter
 from .reads import Reads
-from .services import SessionServices
 from .submit import Submitter
 from .unknowns import Unknowns
 from .webhook_processor import WebhookProcessor
@@ -35,96 +34,157 @@ from .webhook_processor import WebhookProcessor
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 
 
-def open_services(
-    *,
-    store: Store,
-    transport: Transport,
-    limit: int,
-    hooks: Hooks,
-    timeouts: Timeouts,
-    hub: WebhookHub | None,
-    process_quota_of: Workspace | None,
-) -> SessionServices:
-    """The services of a session that opens on the running loop. ``limit`` is in requests a minute.
-
-    ``process_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
-    the session's own.
-    """
-    clock = Clock(asyncio.get_running_loop(), lambda: store.epoch)
-    tasks = TaskSet()
-    workspace, quota = process_quota_of, None
-    permits = store.shared_permits
-    window = None
-    if permits is not None:
-        window = DatabaseWindow(permits, clock, tasks, limit=limit, hold=longest_hold(timeouts.connect))
-        quota = ProcessQuota(limit, window)
-    elif workspace is not None:
-        quota = process_quota(workspace.base_url, workspace.api_key, limit)
-    rate_limiter = RateLimiter(
-        clock,
-        limit,
-        hooks=hooks,
-        throttle_timeout=timeouts.refused,
-        quota=quota,
-    )
-    if window is not None:
-        window.on_change = rate_limiter.wake
-    return SessionServices(
-        clock,
-        store,
-        Intents(store, clock, hooks),
-        rate_limiter,
-        transport,
-        hooks,
-        ApiAnswers(clock, hooks),
-        timeouts,
-        hub,
-        tasks=tasks,
-        posts=TaskSet(),
-    )
-
-
 class SessionRuntime:
-    """The parts of one open session, connected."""
+    """The components of one open session: makes, connects, starts and closes them on the running loop.
 
-    def __init__(self, services: SessionServices, *, poll: Poll) -> None:
-        self.services = services
+    ``limit`` is in requests a minute. ``process_quota_of``: the workspace whose quota all sessions of this
+    process share; None for a quota of the session's own. When the session closes, ``tasks`` are cancelled;
+    ``posts`` (the paid POSTs) are let finish first.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        transport: Transport,
+        limit: int,
+        hooks: Hooks,
+        timeouts: Timeouts,
+        hub: WebhookHub | None,
+        process_quota_of: Workspace | None,
+        poll: Poll,
+    ) -> None:
+        self.store = store
+        self.transport = transport
+        self.hooks = hooks
+        self.timeouts = timeouts
+        self.hub = hub
         self._polls_all = poll == "all"
-        self.scheduler: PollScheduler = PollScheduler(limit=services.rate_limiter.window.limit)
-        self.reads: Reads = Reads(services)
-        key_check = KeyCheck(services.rate_limiter, self.reads, services.hooks, services.tasks)
-        services.rate_limiter.on_key_refused = key_check.begin
-        self.registry: JobRegistry = JobRegistry(
-            services, self.reads, self.scheduler, polls_all=self._polls_all
+        self.clock: Clock = Clock(asyncio.get_running_loop(), lambda: store.epoch)
+        self.tasks: TaskSet = TaskSet()
+        self.posts: TaskSet = TaskSet()
+        self.intents: Intents = Intents(store, self.clock, hooks)
+        self.rate_limiter: RateLimiter = self._make_rate_limiter(limit, process_quota_of)
+        self.api_answers: ApiAnswers = ApiAnswers(
+            clock=self.clock, store=store, rate_limiter=self.rate_limiter, hooks=hooks
         )
-        self.pictures: Pictures = Pictures(
-            services.transport, services.store, self.reads, self.registry, services.hooks, services.tasks
-        )
-        self.unknowns: Unknowns = Unknowns(services, self.reads, self.registry)
-        self.webhook_processor: WebhookProcessor = WebhookProcessor(
-            services, self.reads, self.registry, self.scheduler, self.unknowns
-        )
-        self.submitter: Submitter = Submitter(
-            services, self.registry, self.webhook_processor, self.unknowns, self.reads
-        )
-        self.poller: Poller = Poller(
-            services, self.reads, self.registry, self.scheduler, polls_all=self._polls_all
-        )
+        self.scheduler: PollScheduler = PollScheduler(limit=self.rate_limiter.window.limit)
+        self._make_components()
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 
+    def _make_rate_limiter(self, limit: int, process_quota_of: Workspace | None) -> RateLimiter:
+        """The rate limiter, on the quota of the database, of the process or of the session."""
+        quota, window, workspace = None, None, process_quota_of
+        permits = self.store.shared_permits
+        if permits is not None:
+            hold = longest_hold(self.timeouts.connect)
+            window = DatabaseWindow(permits, self.clock, self.tasks, limit=limit, hold=hold)
+            quota = ProcessQuota(limit, window)
+        elif workspace is not None:
+            quota = process_quota(workspace.base_url, workspace.api_key, limit)
+        rate_limiter = RateLimiter(
+            self.clock, limit, hooks=self.hooks, throttle_timeout=self.timeouts.refused, quota=quota
+        )
+        if window is not None:
+            window.on_change = rate_limiter.wake
+        return rate_limiter
+
+    def _make_components(self) -> None:
+        """Make the components, each with what it uses."""
+        has_webhooks = self.hub is not None
+        self.reads: Reads = Reads(
+            clock=self.clock,
+            store=self.store,
+            rate_limiter=self.rate_limiter,
+            transport=self.transport,
+            hooks=self.hooks,
+            api_answers=self.api_answers,
+            tasks=self.tasks,
+        )
+        key_check = KeyCheck(self.rate_limiter, self.reads, self.hooks, self.tasks)
+        self.rate_limiter.on_key_refused = key_check.begin
+        self.registry: JobRegistry = JobRegistry(
+            clock=self.clock,
+            store=self.store,
+            intents=self.intents,
+            rate_limiter=self.rate_limiter,
+            hooks=self.hooks,
+            api_answers=self.api_answers,
+            tasks=self.tasks,
+            reads=self.reads,
+            scheduler=self.scheduler,
+            default_timeout=self.timeouts.wait,
+            has_webhooks=has_webhooks,
+            polls_all=self._polls_all,
+        )
+        self.pictures: Pictures = Pictures(
+            self.transport, self.store, self.reads, self.registry, self.hooks, self.tasks
+        )
+        self.unknowns: Unknowns = Unknowns(
+            clock=self.clock,
+            store=self.store,
+            intents=self.intents,
+            tasks=self.tasks,
+            reads=self.reads,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            has_webhooks=has_webhooks,
+        )
+        self.webhook_processor: WebhookProcessor = WebhookProcessor(
+            clock=self.clock,
+            store=self.store,
+            rate_limiter=self.rate_limiter,
+            hooks=self.hooks,
+            tasks=self.tasks,
+            reads=self.reads,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            unknowns=self.unknowns,
+            has_webhooks=has_webhooks,
+        )
+        self.submitter: Submitter = Submitter(
+            clock=self.clock,
+            store=self.store,
+            intents=self.intents,
+            rate_limiter=self.rate_limiter,
+            transport=self.transport,
+            hooks=self.hooks,
+            api_answers=self.api_answers,
+            timeouts=self.timeouts,
+            hub=self.hub,
+            tasks=self.tasks,
+            posts=self.posts,
+            registry=self.registry,
+            webhook_processor=self.webhook_processor,
+            unknowns=self.unknowns,
+            reads=self.reads,
+        )
+        self.poller: Poller = Poller(
+            clock=self.clock,
+            store=self.store,
+            intents=self.intents,
+            rate_limiter=self.rate_limiter,
+            api_answers=self.api_answers,
+            tasks=self.tasks,
+            reads=self.reads,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            polls_all=self._polls_all,
+        )
+
     async def start(self) -> None:
         """Restore what an earlier process left in the store, then start the background tasks."""
-        clock, store = self.services.clock, self.services.store
+        clock, store = self.clock, self.store
         self._stop_listening = store.on_changed_elsewhere(self._changed_elsewhere)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
-        self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
+        self.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         if store.is_shared:
             self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
-        if self.services.hub is not None:
-            self._detach = self.services.hub.subscribe(self.webhook_processor.accept)
-            self.services.tasks.supervise(self.webhook_processor.restore, "hoox-restore-deliveries")
-        self.services.tasks.supervise(self.poller.run, "hoox-poller")
+        if self.hub is not None:
+            self._detach = self.hub.subscribe(self.webhook_processor.accept)
+            self.tasks.supervise(self.webhook_processor.restore, "hoox-restore-deliveries")
+        self.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(
             Coordination(
                 self.poller.may_lead,
@@ -134,7 +194,7 @@ class SessionRuntime:
             )
         )
         if self._polls_all:
-            self.services.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
+            self.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
 
     def _changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent."""
@@ -153,18 +213,18 @@ class SessionRuntime:
         if self._stop_listening is not None:
             self._stop_listening()
         closed = SessionClosed("the session was closed")
-        self.services.rate_limiter.close()
+        self.rate_limiter.close()
         self.submitter.close()
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
             closing.callback(self.webhook_processor.close)
-            closing.push_async_callback(self.services.hooks.aclose)
-            closing.push_async_callback(self.services.posts.cancel)
-            closing.push_async_callback(self.services.tasks.cancel)
-            closing.push_async_callback(self.services.posts.drain)
+            closing.push_async_callback(self.hooks.aclose)
+            closing.push_async_callback(self.posts.cancel)
+            closing.push_async_callback(self.tasks.cancel)
+            closing.push_async_callback(self.posts.drain)
 
     def close_now(self) -> None:
         """While it closes: cancel the outstanding POSTs and the hooks instead of waiting for them."""
-        self.services.posts.stop()
-        self.services.hooks.stop()
+        self.posts.stop()
+        self.hooks.stop()

@@ -57,9 +57,8 @@ from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .health import SessionHealth, read_health
 from .jobs import LookJob
-from .runtime import SessionRuntime, open_services
+from .runtime import SessionRuntime
 from .submit.edit_source import await_source
-from .unknowns import list_unknowns
 
 
 class HooxSession:
@@ -144,7 +143,7 @@ class HooxSession:
         return self
 
     def _create_runtime(self) -> SessionRuntime:
-        services = open_services(
+        return SessionRuntime(
             store=self._store,
             transport=self._transport,
             limit=self._limit,
@@ -152,8 +151,8 @@ class HooxSession:
             timeouts=self._timeouts,
             hub=self._webhooks,
             process_quota_of=self._workspace if self._shares_quota else None,
+            poll=self._poll,
         )
-        return SessionRuntime(services, poll=self._poll)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -181,7 +180,7 @@ class HooxSession:
 
     async def _close(self, runtime: SessionRuntime | None) -> None:
         """Close all parts in a separate task, which a cancellation of the caller does not reach."""
-        work = _close_parts(runtime, self._transport, self._store)
+        work = _close_runtime(runtime, self._transport, self._store)
         closing = self._closing = asyncio.create_task(work, name="hoox-close")
         try:
             await asyncio.shield(closing)
@@ -199,7 +198,7 @@ class HooxSession:
     def _ready(self) -> SessionRuntime:
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
-        if asyncio.get_running_loop() is not self._open.services.clock.loop:
+        if asyncio.get_running_loop() is not self._open.clock.loop:
             raise ConfigurationError("the session belongs to another event loop: open one session per loop")
         return self._open
 
@@ -245,7 +244,13 @@ class HooxSession:
         if isinstance(request, LookEdit):
             request = with_source_ref(request)
             max_wait = await await_source(
-                runtime.services, runtime.registry, ref_of(request.source), key, max_wait
+                runtime.clock,
+                runtime.store,
+                runtime.intents,
+                runtime.registry,
+                ref_of(request.source),
+                key,
+                max_wait,
             )
         await runtime.registry.forget_unreferenced()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
@@ -399,8 +404,7 @@ class HooxSession:
         which may be public ones, it also reads their known copies, two lists, and a few avatars of their
         name. Raises `StoreError`.
         """
-        runtime = self._ready()
-        return await list_unknowns(runtime.services, runtime.reads)
+        return await self._ready().unknowns.list_all()
 
     async def resolve(self, key: str, look: HasRef | str, *, attempt: str | None = None) -> LookJob:
         """Settle an unknown by naming its look yourself. Returns the look's job.
@@ -528,7 +532,7 @@ class HooxSession:
         """
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
-        return self._open.services.rate_limiter.snapshot()
+        return self._open.rate_limiter.snapshot()
 
     def expected_wait(self, count: int = 1) -> float:
         """About how many seconds until ``count`` more submissions would have their permits of the quota.
@@ -540,7 +544,7 @@ class HooxSession:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidRequest("count", count, "a whole number, 1 or more")
         runtime = self._ready()
-        return runtime.services.rate_limiter.expected_wait(count + runtime.submitter.outages.waiting)
+        return runtime.rate_limiter.expected_wait(count + runtime.submitter.outages.waiting)
 
     async def health(self) -> SessionHealth:
         """The session's state now, for health checks and gauges: see `SessionHealth` for the units.
@@ -549,11 +553,16 @@ class HooxSession:
         """
         runtime = self._ready()
         return await read_health(
-            runtime.services, runtime.registry, runtime.poller, runtime.submitter.outages
+            runtime.clock,
+            runtime.store,
+            runtime.rate_limiter,
+            runtime.registry,
+            runtime.poller,
+            runtime.submitter.outages,
         )
 
 
-async def _close_parts(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:
+async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:
     try:
         if runtime is not None:
             await runtime.close()
@@ -582,7 +591,7 @@ def _close_at_the_end_of_the_loop(session: HooxSession, runtime: SessionRuntime)
         except asyncio.CancelledError:
             session = weakly()
             if session is None:
-                await _close_parts(runtime, transport, store)
+                await _close_runtime(runtime, transport, store)
             elif not left.is_set():
                 shown = f"{session!r} was never closed; the end of its loop closed it"
                 await session.aclose()

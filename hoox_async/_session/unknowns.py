@@ -24,10 +24,13 @@ from .._core.intents.transitions import (
 )
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
+from .._io.clock import Clock
+from .._io.protocols import Store
+from .._io.tasks import TaskSet
 from ..errors import HooxError, InvalidRequest, StoreError
+from .intents import Intents
 from .jobs import JobRegistry, LookJob
 from .reads import Reads
-from .services import SessionServices
 
 # seconds to wait for the delivery of a lost POST beyond the expected duration of its look
 _DELIVERY_SECONDS = 120.0
@@ -38,10 +41,26 @@ _LAST_ATTEMPT = "the last attempt of this unknown; it was sent again meanwhile"
 class Unknowns:
     """Settles unknowns by a proof, or as the user decides."""
 
-    def __init__(self, services: SessionServices, reads: Reads, registry: JobRegistry) -> None:
-        self._services = services
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        tasks: TaskSet,
+        reads: Reads,
+        registry: JobRegistry,
+        scheduler: PollScheduler,
+        has_webhooks: bool,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._tasks = tasks
         self._reads = reads
         self._registry = registry
+        self._scheduler = scheduler
+        self._has_webhooks = has_webhooks
 
     async def confirm(
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
@@ -50,7 +69,7 @@ class Unknowns:
 
         Raises `StoreError`, and `IllegalTransition` where the intent has changed meanwhile.
         """
-        accepted = await self._services.intents.accept_proof(intent, ref, evidence)
+        accepted = await self._intents.accept_proof(intent, ref, evidence)
         await self._follow(accepted, look)
         return accepted
 
@@ -60,8 +79,8 @@ class Unknowns:
         The look that was named before may be another unknown's. Raises `StoreError`; `IllegalTransition`
         where the intent has changed meanwhile, and `LookTaken`.
         """
-        step = Correct(ref, self._services.clock.utc())
-        corrected = await self._services.intents.advance(intent.key, step)  # it checks its own preconditions
+        step = Correct(ref, self._clock.utc())
+        corrected = await self._intents.advance(intent.key, step)  # it checks its own preconditions
         if intent.ref is not None:
             self._registry.forget_payment(intent.ref)
             await self._offer(intent.ref, corrected)
@@ -74,9 +93,9 @@ class Unknowns:
         Those are edits of its avatar, or of the one that the intent edits: the look's may be a copy of that.
         """
         avatars = {ref.avatar_id, corrected.source.avatar_id if corrected.source else None}
-        for intent in await self._services.store.in_states((IntentState.UNKNOWN,)):
+        for intent in await self._store.in_states((IntentState.UNKNOWN,)):
             if intent.source is not None and intent.source.avatar_id in avatars:
-                await _add_candidates(self._services, intent, [ref])
+                await self._add_candidates(intent, [ref])
 
     async def _follow(self, accepted: Intent, look: Look | None) -> None:
         self._registry.poll_until_settled(accepted)
@@ -92,13 +111,13 @@ class Unknowns:
         async with self.deciding(key, attempt, or_named_by_user=True) as intent:
             if intent.ref == ref:
                 return self._registry.job_of(intent)
-            return await self._services.tasks.complete(self._claim(intent, ref), "hoox-resolve")
+            return await self._tasks.complete(self._claim(intent, ref), "hoox-resolve")
 
     async def drop(self, key: str, attempt: str | None) -> None:
         """See `HooxSession.drop`."""
         async with self.deciding(key, attempt) as intent:
             if intent.state is IntentState.UNKNOWN:
-                await self._services.intents.advance(intent.key, IfUnchanged(intent), Drop())
+                await self._intents.advance(intent.key, IfUnchanged(intent), Drop())
 
     @asynccontextmanager
     async def deciding(
@@ -118,7 +137,7 @@ class Unknowns:
             raise InvalidRequest("key", key, expected) from None
 
     async def _undecided(self, key: str, attempt: str | None, *, or_named_by_user: bool) -> Intent:
-        intent = await self._services.intents.stored(key) if is_key(key) else None
+        intent = await self._intents.stored(key) if is_key(key) else None
         if intent is None:
             raise InvalidRequest("key", key, _AN_UNKNOWN)
         by_user = intent.state.paid and intent.evidence is Evidence.USER
@@ -132,13 +151,13 @@ class Unknowns:
     async def _require_possible(self, intent: Intent, ref: LookRef) -> None:
         """Raise `InvalidRequest` where this look cannot be the intent's own."""
         if intent.source is not None and ref.avatar_id != intent.source.avatar_id:
-            known = await self._services.store.known_avatar(intent.source.avatar_id)
+            known = await self._store.known_avatar(intent.source.avatar_id)
             if known.created:  # else it may be a public one, of which the API makes a copy
                 expected = f"a look of {intent.source.avatar_id}, which was edited"
                 raise InvalidRequest("look", str(ref), expected)
         if ref == intent.source:
             raise InvalidRequest("look", str(ref), "the look that was made, not the one that was edited")
-        other = await self._services.store.by_ref(ref)
+        other = await self._store.by_ref(ref)
         if other is not None and other.key != intent.key:
             raise _taken(ref, other.key)
 
@@ -146,7 +165,7 @@ class Unknowns:
         """Check the look, then record that it is the intent's. Must not be cancelled midway."""
         await self._require_possible(intent, ref)
         look = look_from_details(await self._reads.look(ref))
-        other = await self._services.store.by_ref(ref)
+        other = await self._store.by_ref(ref)
         if other is not None and other.key == intent.key and other.ref == ref:
             # a delivery proved it at the same time
             return self._registry.job_of(other)
@@ -157,65 +176,75 @@ class Unknowns:
                 accepted = await self._correct(intent, ref, look)
         except LookTaken as taken:
             raise _taken(ref, taken.owner) from None
-        stored = await self._services.intents.stored(accepted.key)
+        stored = await self._intents.stored(accepted.key)
         return self._registry.job_of(accepted if stored is None else stored)
+
+    # --- listing, and waiting for a proof
+
+    async def wait_for_delivery(self, unknown: Intent, seconds: float) -> None:
+        """Wait until a delivery on the attempt's own URL has proved which look a lost POST made.
+
+        ``seconds`` at most, and no longer than a delivery may still come, or than the intent is unchanged.
+        """
+        until = self._clock.now() + min(seconds, self._delivery_expected_for(unknown))
+        with suppress(StoreError):
+            while (left := until - self._clock.now()) > 0 and not self._intents.is_closed:
+                await self._intents.wait_changed(unknown, left)
+                now = await self._intents.stored(unknown.key)
+                if now is None or not now.unchanged_since(unknown):
+                    return
+
+    def _delivery_expected_for(self, unknown: Intent) -> float:
+        """For how many seconds from now a delivery may still come; 0 or less: none will."""
+        is_delivered = will_be_delivered(unknown.request, has_webhooks=self._has_webhooks)
+        if not is_delivered or unknown.sent_at is None:
+            return 0.0
+        expected = self._scheduler.expected(kind_of(unknown.request))
+        until = self._clock.to_loop(unknown.sent_at) + 3 * expected + _DELIVERY_SECONDS
+        return until - self._clock.now()
+
+    async def list_all(self) -> list[Unknown]:
+        """All unknowns with their candidates, which are read anew.
+
+        A look can appear late, or be claimed by another intent. What can't be read is left out: then the
+        candidates are those that were recorded earlier. Raises `StoreError`.
+        """
+        search = _Search(self._store, self._reads)
+        found: list[Unknown] = []
+        for intent in await self._store.in_states((IntentState.UNKNOWN,)):
+            known, looks = KnownAvatar(), list[LookRef]()
+            if intent.source is not None:
+                known = await search.known(intent.source.avatar_id)
+                looks = await search.looks_of_edit(intent.source, known)
+            refs = await self._add_candidates(intent, looks)
+            found.append(
+                Unknown(
+                    intent.key,
+                    intent.content,
+                    intent.attempts[-1].id,
+                    intent.sent_at,
+                    refs,
+                    where_found(refs, intent.source, known),
+                )
+            )
+        return found
+
+    async def _add_candidates(self, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
+        """Add looks to the unknown's candidates, and remove those that another intent has claimed since.
+
+        Returns the resulting candidates. Raises `StoreError`.
+        """
+        found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
+        others = tuple([ref for ref in found if await self._store.by_ref(ref) is not None])
+        free = tuple(ref for ref in found if ref not in others)
+        if free != intent.candidates:
+            with suppress(IllegalTransition):  # it was settled meanwhile
+                return (await self._intents.advance(intent.key, AddCandidates(free, others))).candidates
+        return free
 
 
 def _taken(ref: LookRef, owner: str) -> InvalidRequest:
     return InvalidRequest("look", str(ref), f"a look that does not belong to the key {owner!r} already")
-
-
-async def wait_for_delivery(
-    services: SessionServices, scheduler: PollScheduler, unknown: Intent, seconds: float
-) -> None:
-    """Wait until a delivery on the attempt's own URL has proved which look a lost POST made.
-
-    ``seconds`` at most, and no longer than a delivery may still come, or than the intent is unchanged.
-    """
-    until = services.clock.now() + min(seconds, _delivery_expected_for(services, scheduler, unknown))
-    with suppress(StoreError):
-        while (left := until - services.clock.now()) > 0 and not services.intents.is_closed:
-            await services.intents.wait_changed(unknown, left)
-            now = await services.intents.stored(unknown.key)
-            if now is None or not now.unchanged_since(unknown):
-                return
-
-
-def _delivery_expected_for(services: SessionServices, scheduler: PollScheduler, unknown: Intent) -> float:
-    """For how many seconds from now a delivery may still come; 0 or less: none will."""
-    is_delivered = will_be_delivered(unknown.request, has_webhooks=services.hub is not None)
-    if not is_delivered or unknown.sent_at is None:
-        return 0.0
-    expected = scheduler.expected(kind_of(unknown.request))
-    until = services.clock.to_loop(unknown.sent_at) + 3 * expected + _DELIVERY_SECONDS
-    return until - services.clock.now()
-
-
-async def list_unknowns(services: SessionServices, reads: Reads) -> list[Unknown]:
-    """All unknowns with their candidates, which are read anew.
-
-    A look can appear late, or be claimed by another intent. What can't be read is left out: then the
-    candidates are those that were recorded earlier. Raises `StoreError`.
-    """
-    search = _Search(services, reads)
-    found: list[Unknown] = []
-    for intent in await services.store.in_states((IntentState.UNKNOWN,)):
-        known, looks = KnownAvatar(), list[LookRef]()
-        if intent.source is not None:
-            known = await search.known(intent.source.avatar_id)
-            looks = await search.looks_of_edit(intent.source, known)
-        refs = await _add_candidates(services, intent, looks)
-        found.append(
-            Unknown(
-                intent.key,
-                intent.content,
-                intent.attempts[-1].id,
-                intent.sent_at,
-                refs,
-                where_found(refs, intent.source, known),
-            )
-        )
-    return found
 
 
 _MOST_OF_A_NAME, _MOST_LISTED = 5, 60  # avatars that are read for their name, and else looks
@@ -224,8 +253,8 @@ _MOST_OF_A_NAME, _MOST_LISTED = 5, 60  # avatars that are read for their name, a
 class _Search:
     """Searches for the looks that unknown edits may have made. Each avatar and list is read once."""
 
-    def __init__(self, services: SessionServices, reads: Reads) -> None:
-        self._store = services.store
+    def __init__(self, store: Store, reads: Reads) -> None:
+        self._store = store
         self._reads = reads
         self._known: dict[str, KnownAvatar] = {}
         self._avatars: dict[str, Avatar | None] = {}
@@ -303,19 +332,3 @@ class _Search:
             with suppress(HooxError):
                 self._lists[only_public] = await self._reads.looks({"only_public": only_public or None})
         return self._lists[only_public]
-
-
-async def _add_candidates(
-    services: SessionServices, intent: Intent, refs: Iterable[LookRef]
-) -> tuple[LookRef, ...]:
-    """Add looks to the unknown's candidates, and remove those that another intent has claimed since.
-
-    Returns the resulting candidates. Raises `StoreError`.
-    """
-    found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
-    others = tuple([ref for ref in found if await services.store.by_ref(ref) is not None])
-    free = tuple(ref for ref in found if ref not in others)
-    if free != intent.candidates:
-        with suppress(IllegalTransition):  # it was settled meanwhile
-            return (await services.intents.advance(intent.key, AddCandidates(free, others))).candidates
-    return free

@@ -25,14 +25,17 @@ from .._core.intents.deliveries import can_be_needed
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
 from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._io.clock import Clock
 from .._io.error_words import words_of
+from .._io.hooks import Hooks
 from .._io.logs import LogLimit
-from .._io.tasks import restarted
+from .._io.protocols import Store
+from .._io.tasks import TaskSet, restarted
 from ..errors import HooxError, SessionClosed, StoreError
 from ..events import DeliveryReceived
 from .jobs import JobRegistry
+from .rate_limiter import RateLimiter
 from .reads import Reads
-from .services import SessionServices
 from .unknowns import Unknowns
 
 _T = TypeVar("_T")
@@ -47,17 +50,28 @@ class WebhookProcessor:
 
     def __init__(
         self,
-        services: SessionServices,
+        *,
+        clock: Clock,
+        store: Store,
+        rate_limiter: RateLimiter,
+        hooks: Hooks,
+        tasks: TaskSet,
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
         unknowns: Unknowns,
+        has_webhooks: bool,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._store = store
+        self._rate_limiter = rate_limiter
+        self._hooks = hooks
+        self._tasks = tasks
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
         self._unknowns = unknowns
+        self._has_webhooks = has_webhooks
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._store_failures = LogLimit(_log_store_failures)
         self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
@@ -70,7 +84,7 @@ class WebhookProcessor:
         False if the attempt is unknown here or the session is closed: then it must not be acknowledged.
         Raises what the store raises. It may be called on another event loop than the session's.
         """
-        loop = self._services.clock.loop
+        loop = self._clock.loop
         if asyncio.get_running_loop() is loop:
             return await self._accept_on_loop(attempt_id, delivery)
         future = asyncio.run_coroutine_threadsafe(self._accept_on_loop(attempt_id, delivery), loop)
@@ -78,7 +92,7 @@ class WebhookProcessor:
 
     async def _accept_on_loop(self, attempt_id: str, delivery: Delivery) -> bool:
         """It may be cancelled at any point: what was not acknowledged is delivered again."""
-        store = self._services.store
+        store = self._store
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
@@ -88,7 +102,7 @@ class WebhookProcessor:
         early = kept and intent.state is not IntentState.ACCEPTED
         await self._slots.acquire()
         try:
-            self._services.tasks.background(self._process(attempt_id, delivery, early), "hoox-delivery")
+            self._tasks.background(self._process(attempt_id, delivery, early), "hoox-delivery")
         except SessionClosed:
             self._slots.release()
             return False
@@ -117,13 +131,13 @@ class WebhookProcessor:
         if done is None:
             return
         key, used = done
-        self._services.hooks.emit(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
+        self._hooks.emit(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
 
     async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
         """Apply a delivery to its intent. Returns the intent's key, and whether anything changed."""
         key = None
         for _ in range(2):  # again if another task changed the intent in the meantime
-            intent = await self._services.store.by_attempt(attempt_id)
+            intent = await self._store.by_attempt(attempt_id)
             if intent is None:
                 break
             key = intent.key
@@ -166,7 +180,7 @@ class WebhookProcessor:
         if avatar_id is None:
             self._queue_avatar_lookup(attempt_id, delivery)
         else:
-            await self._services.store.claim_look(LookRef(avatar_id, delivery.look_id))
+            await self._store.claim_look(LookRef(avatar_id, delivery.look_id))
 
     async def _certain_avatar(self, intent: Intent) -> str | None:
         """The avatar that each look of this intent is of; None where that is not known without its answer.
@@ -175,7 +189,7 @@ class WebhookProcessor:
         """
         if intent.source is None:
             return None
-        known = await self._services.store.known_avatar(intent.source.avatar_id)
+        known = await self._store.known_avatar(intent.source.avatar_id)
         return intent.source.avatar_id if known.created else None
 
     async def _publish(self, look: Look) -> bool:
@@ -184,9 +198,9 @@ class WebhookProcessor:
         No job is made for it: hooks are told of what is held here, and this process may only pass it on.
         """
         if look.ref in self._scheduler:
-            update = self._scheduler.update(look, self._services.clock.now(), delivered=True)
+            update = self._scheduler.update(look, self._clock.now(), delivered=True)
             await self._registry.publish((update,) if update else ())
-            self._services.rate_limiter.wake()
+            self._rate_limiter.wake()
             return update is not None
         return await self._registry.publish([LookUpdate(look, is_complete(look))])
 
@@ -206,20 +220,20 @@ class WebhookProcessor:
             self._queue_avatar_lookup(attempt_id, delivery)
             return None
         ref = LookRef(avatar_id, delivery.look_id)
-        other = await self._services.store.by_ref(ref)
+        other = await self._store.by_ref(ref)
         if other is not None and other.key == intent.key:
             raise IllegalTransition(f"{intent.key}: another process has confirmed its look already")
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("ignored a delivery that named %s, which is the look of another request", ref)
             return None
         await self._unknowns.confirm(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
-        return await self._services.store.by_ref(ref)
+        return await self._store.by_ref(ref)
 
     def _queue_avatar_lookup(self, attempt_id: str, delivery: Delivery) -> None:
         self._without_avatar[attempt_id] = delivery
         self._lookup_tries = 0
         if self._lookup_task is None or self._lookup_task.done():
-            self._lookup_task = self._services.tasks.background(self._look_up_avatars(), "hoox-find-avatars")
+            self._lookup_task = self._tasks.background(self._look_up_avatars(), "hoox-find-avatars")
 
     async def _look_up_avatars(self) -> None:
         """Search for the avatars of all queued deliveries, a few times.
@@ -249,7 +263,7 @@ class WebhookProcessor:
 
     async def _edited_avatars(self) -> list[str]:
         """The avatars in which edits with queued deliveries may have made their looks."""
-        store, found = self._services.store, dict[str, None]()
+        store, found = self._store, dict[str, None]()
         for attempt_id in list(self._without_avatar):
             intent = await store.by_attempt(attempt_id)
             if intent is not None and intent.source is not None:
@@ -269,17 +283,17 @@ class WebhookProcessor:
 
     async def apply_early_deliveries(self, accepted: Intent, attempt_id: str) -> Intent:
         """Apply the deliveries that came before the response to their POST. Returns the intent after that."""
-        if self._services.hub is None:
+        if not self._has_webhooks:
             return accepted
         try:
             delivery = None
             for attempt in accepted.attempts:  # an earlier attempt's delivery names one more look
-                delivery = await self._services.store.kept_delivery(attempt.id)
+                delivery = await self._store.kept_delivery(attempt.id)
                 if delivery is not None:
                     await self._update_look(accepted, attempt.id, delivery)
             if delivery is None:
                 return accepted
-            return await self._services.store.by_attempt(attempt_id) or accepted
+            return await self._store.by_attempt(attempt_id) or accepted
         except Exception as error:  # a store may raise anything; the POST was accepted
             _log.warning("an early delivery for %s could not be applied: %s", accepted.ref, words_of(error))
             self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
@@ -291,9 +305,9 @@ class WebhookProcessor:
         Returns the intent after that, None if there was no such delivery. If there were two, the latest
         attempt's look becomes the intent's.
         """
-        if self._services.hub is None:
+        if not self._has_webhooks:
             return None
-        store, confirmed = self._services.store, None
+        store, confirmed = self._store, None
         try:
             intent = await store.by_attempt(attempt_id)
             with suppress(IllegalTransition):  # another delivery changed it first
@@ -307,8 +321,8 @@ class WebhookProcessor:
             return confirmed
 
     async def _confirm_by_kept_delivery(self, attempt_id: str) -> Intent | None:
-        delivery = await self._services.store.kept_delivery(attempt_id)
-        intent = await self._services.store.by_attempt(attempt_id) if delivery is not None else None
+        delivery = await self._store.kept_delivery(attempt_id)
+        intent = await self._store.by_attempt(attempt_id) if delivery is not None else None
         if delivery is None or intent is None:
             return None
         if intent.state is IntentState.UNKNOWN:
@@ -327,7 +341,7 @@ class WebhookProcessor:
 
     async def restore(self) -> None:
         """Apply the deliveries that were kept already, for intents that are ACCEPTED or UNKNOWN."""
-        async for attempt_id in self._services.store.stream_delivered():
+        async for attempt_id in self._store.stream_delivered():
             try:
                 await self._apply_kept_deliveries([attempt_id])
             except Exception as error:
@@ -337,7 +351,7 @@ class WebhookProcessor:
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
         async with self._slots:  # a new leader may begin with thousands
             for attempt_id in attempt_ids:
-                delivery = await self._services.store.kept_delivery(attempt_id)
+                delivery = await self._store.kept_delivery(attempt_id)
                 if delivery is not None:
                     await self._apply(attempt_id, delivery)
 
@@ -347,7 +361,7 @@ class WebhookProcessor:
     def _start_with_retries(self, work: Callable[[], Awaitable[object]], what: str) -> None:
         """Do the work in the background, again after a pause if it fails."""
         with suppress(SessionClosed):  # then it is applied when the store is opened again
-            self._services.tasks.background(self._retried(work, f"processing {what}"), "hoox-delivery")
+            self._tasks.background(self._retried(work, f"processing {what}"), "hoox-delivery")
 
     async def _retried(self, work: Callable[[], Awaitable[_T]], what: str) -> _T | None:
         """Its result, after some tries. None where the store failed each time: it is kept for later."""

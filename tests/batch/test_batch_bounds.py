@@ -161,7 +161,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         await asyncio.sleep(60)
-        store = runtime_of(session).services.store
+        store = runtime_of(session).store
         look_up = store.get
 
         async def slow(keys: Collection[str]) -> dict[str, Intent]:

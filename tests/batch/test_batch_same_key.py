@@ -179,7 +179,7 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
         run.cancel()
         await asyncio.wait([run])
         report = await BatchRunner(session, max_credits=14).run(items)
-        assert runtime_of(session).services.rate_limiter.window.held == 0
+        assert runtime_of(session).rate_limiter.window.held == 0
     assert set(states(report).values()) == {"ready"}
     assert max(prompts(space).values()) == 1
 

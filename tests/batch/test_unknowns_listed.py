@@ -8,7 +8,6 @@ from session_kit import store_of
 
 from hoox_async import HooxSession, LookRef
 from hoox_async._session import runtime_of
-from hoox_async._session.unknowns import _add_candidates
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -69,6 +68,6 @@ async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> Non
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await _add_candidates(runtime_of(session).services, as_read, [one])
-        assert await _add_candidates(runtime_of(session).services, as_read, [two]) == (one, two)
+        await runtime_of(session).unknowns._add_candidates(as_read, [one])
+        assert await runtime_of(session).unknowns._add_candidates(as_read, [two]) == (one, two)
         assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

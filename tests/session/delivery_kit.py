@@ -75,7 +75,7 @@ class Stage:
 
     def slow_down(self) -> None:
         """Let each request take ten seconds from now on."""
-        transport = runtime_of(self.session).services.transport
+        transport = runtime_of(self.session).transport
         assert isinstance(transport, InProcessTransport)
         transport._latency = 10.0
 

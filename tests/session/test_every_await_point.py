@@ -72,10 +72,10 @@ class Process:
     async def kill(self) -> None:
         """End as a process that is killed: nothing more is sent, written or told."""
         self.is_dead = True
-        services = runtime_of(self.session).services
-        services.posts.stop()
-        services.tasks.stop()
-        services.hooks.stop()
+        runtime = runtime_of(self.session)
+        runtime.posts.stop()
+        runtime.tasks.stop()
+        runtime.hooks.stop()
         self.session._open = None
         await self.database.kill()
 

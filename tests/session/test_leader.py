@@ -72,11 +72,11 @@ class Process:
 
     async def kill(self) -> None:
         """End as a process that is killed: nothing more is sent, written or told."""
-        services = runtime_of(self.session).services
+        runtime = runtime_of(self.session)
         self.is_open = False
-        services.posts.stop()
-        services.tasks.stop()
-        services.hooks.stop()
+        runtime.posts.stop()
+        runtime.tasks.stop()
+        runtime.hooks.stop()
         self.session._open = None
         await self.database.kill()
 
@@ -121,7 +121,7 @@ async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -
         leader, (first, second) = apart(opened)
         job = await first.session.submit(prompt(), key="k")
         waiting = asyncio.create_task(job.wait())
-        store = runtime_of(leader.session).services.store
+        store = runtime_of(leader.session).store
 
         async def settled() -> None:
             while (await store.get(("k",)))["k"].state.value != "ready":
@@ -201,7 +201,7 @@ async def test_a_leader_that_the_api_does_not_serve_resigns_until_it_is_served_a
 
 def fail(process: Process, failure: str) -> Callable[[], None]:
     """Let all requests of this process fail. Returns a function that ends that."""
-    transport = runtime_of(process.session).services.transport
+    transport = runtime_of(process.session).transport
     assert isinstance(transport, InProcessTransport)
     authorization, send = transport._authorization, transport.send
 
@@ -227,7 +227,7 @@ async def test_who_waits_for_a_look_that_the_leader_is_not_told_of_is_served(las
     the look meanwhile; if the API answers 404 there too, `NotFound`. The leader finds the look later."""
     async with processes(2) as (space, opened):
         leader, (other,) = apart(opened)
-        transport = runtime_of(leader.session).services.transport
+        transport = runtime_of(leader.session).transport
         send = transport.send
 
         async def not_found(request: Any, before_send: Any = None) -> WireResponse:
@@ -361,7 +361,7 @@ async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_l
     async with processes(2) as (_, opened):
         leader, (first,) = apart(opened)
         await first.session.submit(prompt(), key="k")
-        store = runtime_of(leader.session).services.store
+        store = runtime_of(leader.session).store
         while (await store.get(("k",)))["k"].state.value != "ready":
             await asyncio.sleep(0.01)
         await first.kill()
@@ -375,7 +375,7 @@ async def test_a_process_that_holds_a_job_does_not_answer_for_the_submitter() ->
         leader, (first, second) = apart(opened)
         job = await first.session.submit(prompt(), key="k")
         waiting = asyncio.create_task(second.session.wait(job.ref))
-        store = runtime_of(leader.session).services.store
+        store = runtime_of(leader.session).store
         while (await store.get(("k",)))["k"].state.value != "ready":
             await asyncio.sleep(0.01)
         await first.kill()
@@ -390,7 +390,7 @@ async def test_a_later_session_of_the_process_hears_of_what_an_earlier_one_sent(
         leader, (first,) = apart(opened)
         await first.session.submit(prompt("one"), key="one")
         await first.session.aclose()
-        store = runtime_of(leader.session).services.store
+        store = runtime_of(leader.session).store
         while (await store.get(("one",)))["one"].state.value != "ready":
             await asyncio.sleep(0.05)
         await leader.session.submit(prompt("two"), key="two")

@@ -109,7 +109,7 @@ async def test_an_unexpected_error_does_not_end_the_poller(
     """An unexpected error of the poller is logged, and the look is polled again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
-        transport = runtime_of(session).services.transport
+        transport = runtime_of(session).transport
         send, failures = transport.send, iter(range(2))
 
         async def odd(*args: Any) -> Any:
@@ -151,7 +151,7 @@ async def test_looks_of_an_avatar_whose_id_is_no_path_segment_are_polled_one_by_
         assert sends(space, "status") >= 2
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [NotFound] * 2
-        assert runtime_of(session).services.rate_limiter.window.held == 0
+        assert runtime_of(session).rate_limiter.window.held == 0
 
 
 @pytest.mark.parametrize("turns_later", range(5))
@@ -162,7 +162,7 @@ async def test_a_permit_that_the_poller_gets_while_the_session_closes_is_given_b
     async with on_space() as (session, _):
         await session.submit(prompt())
         runtime, closing = runtime_of(session), []
-        window = runtime.services.rate_limiter.window
+        window = runtime.rate_limiter.window
         take = window.take
 
         async def close() -> None:

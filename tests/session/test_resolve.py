@@ -83,7 +83,7 @@ async def test_drop_and_resolve_of_an_unknown_that_was_just_proved_are_refused(w
         source = made(space)
         ref = await lose(session, space, source)
         other = arrives(space, source)
-        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).clock.utc(), Evidence.WEBHOOK),)
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="sent again meanwhile"):
             await say(session, word, other)
@@ -98,7 +98,7 @@ async def test_drop_and_resolve_of_an_unknown_that_was_just_resent_are_refused(w
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        at = runtime_of(session).services.clock.utc()
+        at = runtime_of(session).clock.utc()
         store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off")] if lost else []))
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="sent again meanwhile"):
@@ -147,7 +147,7 @@ async def test_resolve_with_the_look_that_was_just_proved_returns_its_job() -> N
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).clock.utc(), Evidence.WEBHOOK),)
         store.before = type(None)
         job = await session.resolve("lost", ref)
         assert job is not None
@@ -283,7 +283,7 @@ async def test_a_resend_keeps_to_its_budget_and_max_wait() -> None:
             await session.resend("lost", budget=Budget(1))
         with pytest.raises(InvalidRequest, match="budget"):
             await session.resend("lost", budget=1)  # type: ignore[arg-type]
-        runtime_of(session).services.rate_limiter.pause(30.0, "a test")
+        runtime_of(session).rate_limiter.pause(30.0, "a test")
         with pytest.raises(NotSent):
             await session.resend("lost", max_wait=1.0)
         assert await intent_of(session, "lost") == before

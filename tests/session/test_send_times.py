@@ -71,7 +71,7 @@ async def test_a_permit_that_was_held_while_the_loop_stood_still_is_replaced_bef
         await asyncio.sleep(0.01)
         block(60.0)
         await submitting
-        assert runtime_of(session).services.rate_limiter.window._last_permit == 2  # type: ignore[union-attr]
+        assert runtime_of(session).rate_limiter.window._last_permit == 2  # type: ignore[union-attr]
         assert len(space.ledger) == 1
 
 

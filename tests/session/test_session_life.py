@@ -278,12 +278,12 @@ def test_a_session_that_nobody_closes_warns() -> None:
         space = Space(rng=Random(1))
         session = HooxSession(space.api_key, transport=InProcessTransport(space))
         await session.__aenter__()
-        services = runtime_of(session).services
+        runtime = runtime_of(session)
         held = [session]
         del session
         with pytest.warns(ResourceWarning, match="never closed"):
             held.clear()
-        await services.tasks.cancel()
+        await runtime.tasks.cancel()
 
     asyncio.run(forget())
 

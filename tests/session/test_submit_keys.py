@@ -126,7 +126,7 @@ async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float
         await leave(job)
         await session.run(edit(source, "x"), key="x")
         await other
-        assert runtime_of(session).services.rate_limiter.window.held == 0
+        assert runtime_of(session).rate_limiter.window.held == 0
         assert sorted(charge.request["prompt"] for charge in space.ledger) == ["x", "y"]
 
 
@@ -152,7 +152,7 @@ async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
     async with on_space(webhooks=Broken()) as (session, space):
         with pytest.raises(RuntimeError):
             await session.submit(prompt())
-        assert runtime_of(session).services.rate_limiter.window.held == 0
+        assert runtime_of(session).rate_limiter.window.held == 0
         assert space.requests == []
 
 

@@ -47,9 +47,9 @@ def parts_of(session: HooxSession) -> dict[str, Any]:
     runtime = runtime_of(session)
     return {
         "scheduler": runtime.scheduler,
-        "rate_limiter": runtime.services.rate_limiter,
+        "rate_limiter": runtime.rate_limiter,
         "registry": runtime.registry,
-        "window": runtime.services.rate_limiter.window,
+        "window": runtime.rate_limiter.window,
     }
 
 
@@ -175,7 +175,7 @@ async def test_a_429_is_sent_again_though_pausing_fails(
     """A POST that was answered 429 is sent again although the rate limiter raises when it should pause."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.status(429), times=times)
-        raises_once(runtime_of(session).services.rate_limiter, "pause", monkeypatch, times=times)
+        raises_once(runtime_of(session).rate_limiter, "pause", monkeypatch, times=times)
         job = await session.submit(prompt(), key="k")
         assert (await job).status is LookStatus.READY
         assert sends(space, "create") == times + 1
@@ -227,7 +227,7 @@ async def test_an_error_of_a_batch_items_ready_callback_ends_only_its_own_wait(
 ) -> None:
     """An item whose ``is_ready`` raises gets the error, and the others go on waiting for permits."""
     async with on_space(requests_per_minute=5) as (session, _):
-        rate_limiter = runtime_of(session).services.rate_limiter
+        rate_limiter = runtime_of(session).rate_limiter
         while (permit := rate_limiter.try_acquire()) is not None:
             with permit.start_read():
                 pass

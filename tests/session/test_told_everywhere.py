@@ -20,7 +20,7 @@ pytestmark = pytest.mark.virtual_time
 
 async def settled_by(leader: Process, key: str = "k") -> None:
     """Wait until the leader has written that the look is settled. Others have not read that yet."""
-    store = runtime_of(leader.session).services.store
+    store = runtime_of(leader.session).store
     while (await store.get((key,)))[key].state is not IntentState.READY:
         await asyncio.sleep(0.05)
 
@@ -210,7 +210,7 @@ async def test_a_leader_that_begins_with_many_kept_deliveries_leaves_room_for_ot
 async def test_a_leader_that_can_t_write_whom_it_told_gives_up_its_duty_without_the_database() -> None:
     """What is left to be written does not keep a process that lost its database from giving up the lead."""
     async with processes(1) as (_, (leader,)):
-        store = runtime_of(leader.session).services.store
+        store = runtime_of(leader.session).store
         leader.database.fault = _store_error
         store.confirm_notified("k")
         await asyncio.sleep(2 * LEASE)

@@ -224,9 +224,9 @@ async def test_a_closed_session_acknowledges_no_delivery() -> None:
         await on.session.submit(prompt(), key="k")
         (receiver,) = hub.receivers
         opened = runtime_of(on.session)
-        opened.services.tasks.closed = True
+        opened.tasks.closed = True
         assert not await receiver(hub.attempts[0], Delivery("look", LookStatus.READY))
-        opened.services.tasks.closed = False
+        opened.tasks.closed = False
     assert hub.receivers == []
 
 

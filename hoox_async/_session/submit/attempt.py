@@ -32,7 +32,11 @@ from ..._core.intents.transitions import (
     advance,
 )
 from ..._core.retry import Patience
+from ..._core.settings import Timeouts
+from ..._io.clock import Clock
+from ..._io.hooks import Hooks
 from ..._io.logs import failures_logged
+from ..._io.protocols import Store, Transport
 from ..._io.tasks import cancelled_by_task_only
 from ...errors import (
     ApiError,
@@ -45,10 +49,11 @@ from ...errors import (
     TransportError,
 )
 from ...events import Answered, OutcomeLost, RequestSent
-from ..intents import as_store_error, within
+from ...webhooks.hub import WebhookHub
+from ..api_answers import ApiAnswers
+from ..intents import Intents, as_store_error, within
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
-from ..services import SessionServices, process_answer
 from ..webhook_processor import WebhookProcessor
 from .attempt_budget import AttemptBudget
 from .deferred_writes import DeferredWrite, DeferredWrites
@@ -87,7 +92,15 @@ class SubmitAttempt:
 
     def __init__(
         self,
-        services: SessionServices,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        transport: Transport,
+        hooks: Hooks,
+        api_answers: ApiAnswers,
+        timeouts: Timeouts,
+        hub: WebhookHub | None,
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
         deferred: DeferredWrites,
@@ -95,7 +108,14 @@ class SubmitAttempt:
         decision: SendDecision,
         options: SendOptions,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._transport = transport
+        self._hooks = hooks
+        self._api_answers = api_answers
+        self._timeouts = timeouts
+        self._hub = hub
         self._registry = registry
         self._webhook_processor = webhook_processor
         self._deferred = deferred
@@ -185,13 +205,13 @@ class SubmitAttempt:
 
         While ``_may_have_cost`` is false, every exception means that nothing was sent.
         """
-        services, intent = self._services, self._intent
+        intent = self._intent
         url = None
-        if services.hub is not None and will_be_delivered(intent.request, has_webhooks=True):
-            url = services.hub.url_for(self._id)
+        if self._hub is not None and will_be_delivered(intent.request, has_webhooks=True):
+            url = self._hub.url_for(self._id)
         wire = submit_request(intent.content, intent.source, url)
         try:
-            response = await services.transport.send(wire, lambda: self._before_send(permit))
+            response = await self._transport.send(wire, lambda: self._before_send(permit))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._may_have_cost or task is None or task.cancelling():
@@ -202,10 +222,10 @@ class SubmitAttempt:
                 raise NotSent(str(error)) from error
             raise
         self._was_answered = True
-        process_answer(services, permit, response)
+        self._api_answers.process(permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
-                services.api_answers.answered()
+                self._api_answers.answered()
         return response
 
     async def _before_send(self, permit: Permit) -> None:
@@ -218,17 +238,17 @@ class SubmitAttempt:
         self._may_have_cost = self._is_charged = True
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
-        self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
+        self._hooks.emit(RequestSent(endpoint, self._clock.now(), self._intent.key))
         self._outages.sent(self._id, self._intent.key)
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
     async def _commit_sending(self, permit: Permit) -> bool:
         """Write SENDING. Returns False where the intent has changed or the permit has expired."""
-        max_hold = 2 * self._services.timeouts.connect + _HELD_TOO_LONG
+        max_hold = 2 * self._timeouts.connect + _HELD_TOO_LONG
         if permit.is_stale(max_hold):
             return False
         try:
-            left = self._options.seconds_left(self._services.clock.now())
+            left = self._options.seconds_left(self._clock.now())
             await within(left, self._write_sending())
             self._was_written = True
             if not permit.is_stale(max_hold):
@@ -246,16 +266,16 @@ class SubmitAttempt:
     async def _write_sending(self) -> None:
         """In one transaction: check that the intent is unchanged, apply the instruction, write SENDING."""
         intent, stored, instruction = self._decision
-        now, timeouts = self._services.clock.utc(), self._services.timeouts
+        now, timeouts = self._clock.utc(), self._timeouts
         answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
         earlier = stored.budget if stored is not None and isinstance(instruction, Resend) else None
         budget = self._options.budget.name_to_charge(earlier)
         send = Send(self._id, now, intent.source, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
-            await self._services.intents.advance(intent.key, IfUnchanged(stored), *steps)
+            await self._intents.advance(intent.key, IfUnchanged(stored), *steps)
             return
-        written = await self._services.store.plan(advance(intent, send))
+        written = await self._store.plan(advance(intent, send))
         if not written.was_last_sent_by(self._id):
             raise IllegalTransition(f"intent {intent.key!r} exists already: it is {written.state}")
 
@@ -268,7 +288,7 @@ class SubmitAttempt:
         look, it is not known which look this intent has made: the POST counts as lost.
         """
         self._may_have_cost = True
-        accept = partial(self._services.intents.accept_answer, self._intent.key, ref, self._id)
+        accept = partial(self._intents.accept_answer, self._intent.key, ref, self._id)
         try:
             accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
@@ -302,11 +322,11 @@ class SubmitAttempt:
         Only a second write that the store confirms rules out that the first one takes place after it.
         """
         if self._decision.stored is None:
-            await self._services.store.plan(self._intent)
+            await self._store.plan(self._intent)
         return await self._advance(Revert(self._id))
 
     async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
-        return await self._services.intents.advance(self._intent.key, end)
+        return await self._intents.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
         self._registry.poll_until_settled(accepted)
@@ -350,7 +370,7 @@ class SubmitAttempt:
         Only a refusal that was read from an answer proves that it cost nothing. An exception of a transport
         proves nothing, whatever its class.
         """
-        now = self._services.clock.utc()
+        now = self._clock.utc()
         if isinstance(error, ApiError) and self._was_answered:
             if not refusal_is_the_items_own(error):
                 return Revert(self._id)
@@ -369,12 +389,12 @@ class SubmitAttempt:
         return await self._webhook_processor.confirm_lost(after.attempts[-1].id)
 
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
-        now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.content)
+        now, endpoint = self._clock.now(), submit_endpoint(self._intent.content)
         seconds = 0.0 if permit.sent_at is None else now - permit.sent_at
-        self._services.hooks.emit(Answered(endpoint, response.status, seconds, self._intent.key))
+        self._hooks.emit(Answered(endpoint, response.status, seconds, self._intent.key))
 
     def _emit_lost(self, intent: Intent, reason: str) -> None:
-        self._services.hooks.emit(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
+        self._hooks.emit(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
 
     def _defer(
         self,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._core.intents.intent import IntentState, refuses_edits
+from ..._io.clock import Clock
+from ..._io.protocols import Store
 from ...errors import HooxError, NotSent, SessionClosed, WaitTimeout
-from ..intents import within
+from ..intents import Intents, within
 from ..jobs import JobRegistry, LookJob
-from ..services import SessionServices
 
 _NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 
 
 async def await_source(
-    services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None, max_wait: float | None
+    clock: Clock,
+    store: Store,
+    intents: Intents,
+    registry: JobRegistry,
+    ref: LookRef,
+    key: str | None,
+    max_wait: float | None,
 ) -> float | None:
     """Wait until a look that is to be edited is READY. Returns the seconds that are left of ``max_wait``.
 
@@ -22,28 +29,28 @@ async def await_source(
     No credits, permit or lock are held meanwhile. Raises `NotSent` where the time runs out or the source
     could not be made, `StoreError` and `SessionClosed`.
     """
-    began = services.clock.now()
-    job = await within(max_wait, _unsettled_source(services, registry, ref, key))
-    left = None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
+    began = clock.now()
+    job = await within(max_wait, _unsettled_source(store, intents, registry, ref, key))
+    left = None if max_wait is None else max(0.0, max_wait - (clock.now() - began))
     if job is None:
         return left
-    look = await _settled(registry, job, services.timeouts.wait if left is None else left)
+    look = await _settled(registry, job, registry.default_timeout if left is None else left)
     if look.status is LookStatus.FAILED:
         raise NotSent(f"the source {ref} could not be made; the edit was not sent")
-    return None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
+    return None if max_wait is None else max(0.0, max_wait - (clock.now() - began))
 
 
 async def _unsettled_source(
-    services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None
+    store: Store, intents: Intents, registry: JobRegistry, ref: LookRef, key: str | None
 ) -> LookJob | None:
     """The source's job, where its state is known and not READY, and something is to be sent under the key."""
     if key is not None:
-        stored = await services.intents.stored(key)
+        stored = await intents.stored(key)
         if stored is not None and stored.state not in _NOT_SENT:
             return None
     if registry.is_unsettled(ref):
         return registry.job(ref)
-    intent = await services.store.by_ref(ref)
+    intent = await store.by_ref(ref)
     return registry.job_of(intent) if intent is not None and refuses_edits(intent) else None
 
 

@@ -21,6 +21,11 @@ from ..._core.intents.outcomes import error_of
 from ..._core.intents.send_decision import Decide, Outstanding, SendDecision, decide_resend, decide_single
 from ..._core.intents.transitions import Resend
 from ..._core.retry import NoRetry, Patience, decide_paid
+from ..._core.settings import Timeouts
+from ..._io.clock import Clock
+from ..._io.hooks import Hooks
+from ..._io.protocols import Store, Transport
+from ..._io.tasks import TaskSet
 from ...errors import (
     ApiError,
     AuthenticationError,
@@ -33,11 +38,12 @@ from ...errors import (
     StoreError,
 )
 from ...events import Retried
-from ..intents import within
+from ...webhooks.hub import WebhookHub
+from ..api_answers import ApiAnswers
+from ..intents import Intents, within
 from ..jobs import JobRegistry
-from ..rate_limiter import CallerPermits
+from ..rate_limiter import CallerPermits, RateLimiter
 from ..reads import Reads
-from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
 from .attempt import SendOptions, SubmitAttempt
@@ -65,30 +71,57 @@ class Submitter:
 
     def __init__(
         self,
-        services: SessionServices,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        rate_limiter: RateLimiter,
+        transport: Transport,
+        hooks: Hooks,
+        api_answers: ApiAnswers,
+        timeouts: Timeouts,
+        hub: WebhookHub | None,
+        tasks: TaskSet,
+        posts: TaskSet,
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
         unknowns: Unknowns,
         reads: Reads,
     ) -> None:
-        self._services = services
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._rate_limiter = rate_limiter
+        self._hooks = hooks
+        self._api_answers = api_answers
+        self._tasks = tasks
+        self._posts = posts
         self._unknowns = unknowns
-        self._deferred = DeferredWrites(services.tasks)
-        self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self.outages: SubmissionHold = SubmissionHold(
-            services.clock, services.rate_limiter, reads, services.hooks, services.tasks
-        )
+        self._deferred = DeferredWrites(tasks)
+        self.budgets: SessionBudgets = SessionBudgets(store)
+        self.outages: SubmissionHold = SubmissionHold(clock, rate_limiter, reads, hooks, tasks)
         self._new_attempt = partial(
-            SubmitAttempt, services, registry, webhook_processor, self._deferred, self.outages
+            SubmitAttempt,
+            clock=clock,
+            store=store,
+            intents=intents,
+            transport=transport,
+            hooks=hooks,
+            api_answers=api_answers,
+            timeouts=timeouts,
+            hub=hub,
+            registry=registry,
+            webhook_processor=webhook_processor,
+            deferred=self._deferred,
+            outages=self.outages,
         )
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
-        self._intents = services.intents
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
-        return Intent(key, kept, request, digest(request), self._services.clock.utc(), source=source)
+        return Intent(key, kept, request, digest(request), self._clock.utc(), source=source)
 
     def close(self) -> None:
         """End the attempts that still wait to send. Those whose POST is outstanding go on."""
@@ -115,7 +148,7 @@ class Submitter:
         except (ApiError, NotSent):
             if key is None:  # it cost nothing, and no caller can ask for it again
                 with suppress(StoreError):
-                    await self._services.store.forget(wanted.key)
+                    await self._store.forget(wanted.key)
             raise
 
     async def resend(
@@ -129,10 +162,10 @@ class Submitter:
 
     async def _within(self, options: SendOptions, work: Awaitable[_T]) -> _T:
         """What the store answers, within the time that is left to the caller. Raises `StoreError`."""
-        return await within(options.seconds_left(self._services.clock.now()), work)
+        return await within(options.seconds_left(self._clock.now()), work)
 
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
-        permits = CallerPermits(self._services.rate_limiter, max_wait)
+        permits = CallerPermits(self._rate_limiter, max_wait)
         deadline = None if max_wait is None else permits.since + max_wait
         acquire = partial(self.outages.acquire, permits)
         reserving = AttemptBudget(self.budgets, budget, waits=False)
@@ -144,7 +177,7 @@ class Submitter:
         Before each attempt ``decide`` gets the key's stored intent and returns what to send; an intent that
         it returns instead is the result. Raises the error of any other outcome.
         """
-        seconds = options.seconds_left(self._services.clock.now())
+        seconds = options.seconds_left(self._clock.now())
         try:
             async with self._key_locks.holding(wanted.key, seconds):
                 return await self._send(wanted, decide, options)
@@ -161,7 +194,7 @@ class Submitter:
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """One attempt after the other until one has an outcome; the caller holds the key."""
-        began, connections, refusals = self._services.clock.now(), 0, 0
+        began, connections, refusals = self._clock.now(), 0, 0
         while True:
             try:
                 sent = await self._send_once(wanted, decide, options)
@@ -172,8 +205,8 @@ class Submitter:
                     connections += 1
                     self._note_no_connection(wanted, error)
                 refusals += isinstance(error, AuthenticationError)
-                over = self._services.rate_limiter.is_final(error, options.since)
-                elapsed = self._services.clock.now() - began
+                over = self._rate_limiter.is_final(error, options.since)
+                elapsed = self._clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(
                     connections, error, elapsed, options.patience, jitter, final=over, key_refusals=refusals
@@ -226,7 +259,7 @@ class Submitter:
     # --- other processes, on a store that is shared
 
     async def _join_other_process(self, key: str) -> Intent | None:
-        stored = await self._intents.stored(key) if self._services.store.is_shared else None
+        stored = await self._intents.stored(key) if self._store.is_shared else None
         if stored is None or stored.state is not IntentState.SENDING:
             return None
         sending = stored.attempts[-1].id
@@ -243,9 +276,9 @@ class Submitter:
 
         Raises `OutcomeUnknown` where no other process can be sending it, or the session is closed meanwhile.
         """
-        if not self._services.store.is_shared or self._intents.is_closed:
+        if not self._store.is_shared or self._intents.is_closed:
             raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
-        seconds = sending.seconds_until_answer(self._services.clock.utc())
+        seconds = sending.seconds_until_answer(self._clock.utc())
         await self._intents.wait_changed(sending, seconds + _REREAD)
 
     async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> bool:
@@ -254,7 +287,7 @@ class Submitter:
         Returns False where the intent changes meanwhile. Raises `KeyBusy` where the caller does not wait so
         long.
         """
-        clock = self._services.clock
+        clock = self._clock
         seconds = unknown.seconds_until_answer(clock.utc())
         if not seconds:
             return True
@@ -289,17 +322,17 @@ class Submitter:
         elif key in self._put_back and not self._key_locks.is_held(key):
             self._put_back.discard(key)
             with suppress(SessionClosed):  # then closing the store does it
-                self._services.tasks.spawn(self._release(key), "hoox-release-key")
+                self._tasks.spawn(self._release(key), "hoox-release-key")
 
     async def _release(self, key: str) -> None:
         try:
-            await self._services.store.release(key)
+            await self._store.release(key)
         except Exception as error:  # of the store; the end of the session or of the lease does it
             _log.debug("could not release the key %s: %s", key, error)
 
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
-        key, attempt = decision.intent.key, self._new_attempt(decision, options)
-        task = self._services.posts.spawn(attempt.run(), f"hoox-post-{key}")
+        key, attempt = decision.intent.key, self._new_attempt(decision=decision, options=options)
+        task = self._posts.spawn(attempt.run(), f"hoox-post-{key}")
         task.add_done_callback(lambda _: self._ended(running))
         task.add_done_callback(_log_unexpected)
         running = self._running[key] = _RunningAttempt(key, attempt, task)
@@ -307,19 +340,19 @@ class Submitter:
 
     def _ended(self, running: _RunningAttempt) -> None:
         self._running.pop(running.key, None)
-        if self._services.store.is_shared and running.attempt.was_written:
+        if self._store.is_shared and running.attempt.was_written:
             task = running.task
             is_accepted = not task.cancelled() and not task.exception() and task.result() is not None
             (self._put_back.discard if is_accepted else self._put_back.add)(running.key)
 
     def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
         if error.retry_after is None:  # else nothing was tried: ``max_wait`` ended first
-            now, endpoint = self._services.clock.now(), submit_endpoint(intent.content)
-            self._services.api_answers.failed(endpoint, error, now, intent.key)
+            now, endpoint = self._clock.now(), submit_endpoint(intent.content)
+            self._api_answers.failed(endpoint, error, now, intent.key)
 
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
         endpoint = submit_endpoint(intent.content)
-        self._services.hooks.emit(Retried(endpoint, str(error), delay, intent.key))
+        self._hooks.emit(Retried(endpoint, str(error), delay, intent.key))
 
 
 class _RunningAttempt:
