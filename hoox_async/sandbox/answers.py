@@ -203,19 +203,27 @@ def group_look(look: FakeLook, state: str, url: str, preview: str, vocabulary: V
         body = {
             "id": look.id,
             "name": look.name,
-            "place": look.place,
-            "accessories": _ACCESSORIES.get(look.style, []),
-            "action": _ACTIONS.get(look.style, "relaxing"),
-            "emotion": "neutral",
-            "selfie": look.style == "selfie",
-            "format": look.format,
-            "thumbnail": url if state == "ready" else None,
-            "preview": preview if state == "ready" else None,
+            **_appearance(look, state, url, preview),
             "status": word,
-            "model_available": MODELS if state == "ready" else [],
         }
         look.rendered = (word, encode(body))
     return look.rendered[1]
+
+
+def _appearance(look: FakeLook, state: str, url: str, preview: str) -> dict[str, Any]:
+    """What both answers about a look say of its picture."""
+    is_ready = state == "ready"
+    return {
+        "place": look.place,
+        "accessories": _ACCESSORIES.get(look.style, []),
+        "action": _ACTIONS.get(look.style, "relaxing"),
+        "emotion": "neutral",
+        "selfie": look.style == "selfie",
+        "format": look.format,
+        "thumbnail": url if is_ready else None,
+        "preview": preview if is_ready else None,
+        "model_available": MODELS if is_ready else [],
+    }
 
 
 def group_body(avatar: FakeAvatar, looks: list[bytes], thumbnail: str | None, epoch: float) -> bytes:
@@ -247,15 +255,7 @@ def look_body(look: FakeLook, state: str, url: str, preview: str, vocabulary: Vo
         "age_range": traits["age_range"],
         "ethnicity": traits["ethnicity"],
         "hair_color": traits["hair_color"],
-        "place": look.place,
-        "accessories": _ACCESSORIES.get(look.style, []),
-        "action": _ACTIONS.get(look.style, "relaxing"),
-        "emotion": "neutral",
-        "selfie": look.style == "selfie",
-        "format": look.format,
-        "thumbnail": url if state == "ready" else None,
-        "preview": preview if state == "ready" else None,
-        "model_available": MODELS if state == "ready" else [],
+        **_appearance(look, state, url, preview),
         "status": look_word(state, vocabulary),
         "error_message": FAILURE_MESSAGE if state == "error" else None,
     }
