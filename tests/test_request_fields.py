@@ -240,6 +240,16 @@ def test_the_command_has_an_option_for_it(
     assert made == [with_field(kind, field)]
 
 
+@fields_where(lambda kind, field: kind is not ImageAvatar and field.name in ("name", "look_name", "place"))
+def test_an_empty_text_is_not_taken_for_an_option_that_is_not_given(
+    kind: type[Any], field: RequestField, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option with an empty text is bad usage, and the error names it."""
+    words = ["edit", str(SOURCE), "A scene"] if kind is LookEdit else ["create", "A person"]
+    assert run([*words, str(FIELDS[field.name].flag), ""]) == 2
+    assert f"{FIELDS[field.name].flag}: " in capsys.readouterr().err
+
+
 @every_field
 def test_the_list_of_a_dry_run_shows_it(kind: type[Any], field: RequestField) -> None:
     """``--dry-run --list`` shows it with its label; prompts and pictures have their own place."""

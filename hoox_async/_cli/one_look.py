@@ -138,7 +138,7 @@ def _help(field: attrs.Attribute[Any]) -> str:
 
 def given(options: Any, kind: Kind) -> dict[str, Any]:
     """The fields of this kind that were given. Raises `ConfigurationError` for one that it does not have."""
-    values = {name: value for name, value in attrs.asdict(options).items() if value}
+    values = {name: value for name, value in attrs.asdict(options).items() if value not in (None, (), False)}
     known = {field.name for field in fields_of(kind)}
     for name in values:
         if name not in known:
