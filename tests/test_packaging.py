@@ -75,6 +75,7 @@ def requirements(name: str) -> Iterator[Requirement]:
 
 
 PLUGIN = "hoox_async/testing/_plugin/_hoox_async_pytest.py"
+SKILL = "hoox_async/.agents/skills/hoox-async/SKILL.md"
 
 
 def lend(distribution: metadata.Distribution, site: Path) -> None:
@@ -103,12 +104,12 @@ def sources() -> set[str]:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
-    """Every module, template and py.typed, the pytest plugin beside it; no tests, caches or stores."""
+    """Modules, templates, py.typed and the skill, the pytest plugin beside it; no tests, caches or stores."""
     with zipfile.ZipFile(built[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         texts = {name: wheel.read(name) for name in names}
     assert names == sources() - {PLUGIN} | {"_hoox_async_pytest.py"}
-    assert {"hoox_async/py.typed", "hoox_async/_report/templates/index.html.j2"} <= names
+    assert {"hoox_async/py.typed", "hoox_async/_report/templates/index.html.j2", SKILL} <= names
     assert not [name for name in names if STRANGE.search(name)]
     assert not [name for name, text in texts.items() if str(ROOT).encode() in text]
 
@@ -117,8 +118,8 @@ def test_the_sdist_can_be_built_and_tested(built: tuple[Path, Path]) -> None:
     """The package, its tests, benchmarks and examples; no caches, stores or histories."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert names >= sources() | {"pyproject.toml", "README.md", "tests/conftest.py"}
-    assert {"tests", "benchmarks", "examples"} <= {name.partition("/")[0] for name in names}
+    assert names >= sources() | {SKILL, "pyproject.toml", "README.md", "tests/conftest.py"}
+    assert {"tests", "benchmarks", "docs", "examples"} <= {name.partition("/")[0] for name in names}
     assert [name for name in names if STRANGE.search(name)] == []
 
 
