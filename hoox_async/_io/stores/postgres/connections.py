@@ -13,16 +13,17 @@ import math
 import os
 import select
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ....errors import HooxError, StoreError
+from ..sqlite.worker_thread import ignore_error
 from .error_translation import NoConnection, NotReplicated, database_error, no_connection
 from .url import DatabaseUrl
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection
+    from psycopg import AsyncConnection, AsyncCursor
     from psycopg.errors import Diagnostic
 
 _DEADLINE = 10.0  # seconds
@@ -109,18 +110,38 @@ class Connections:
         ``deadline``: seconds from now, instead of that of all statements.
         ``survives``: it goes on if the caller is cancelled. Else it is cancelled too, and rolled back.
         """
-        if self._closing.is_set():
-            raise StoreError(f"{self.name}: the store is closed")
-        statement = _Statement(work, deadline or self._deadline)
-        task = asyncio.get_running_loop().create_task(self._run(statement), name="hoox-statement")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        statement, task = self._begin(work, deadline or self._deadline)
         try:
             return await statement.answer
         except asyncio.CancelledError:
             if not survives:
                 task.cancel()
             raise
+
+    def begin(
+        self, work: Callable[[AsyncConnection[Row], float], Awaitable[_T]], *, deadline: float | None = None
+    ) -> asyncio.Future[_T]:
+        """Begin to run ``work`` with one connection, and return its result to come. See `fetch`.
+
+        It goes on if the result is cancelled, and nobody needs to await it. Its second argument is the loop's
+        time from which the caller was told that it failed.
+        """
+        seconds = deadline or self._deadline
+        ends_at = asyncio.get_running_loop().time() + seconds
+        answer = self._begin(lambda connection: work(connection, ends_at), seconds)[0].answer
+        answer.add_done_callback(ignore_error)
+        return answer
+
+    def _begin(
+        self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], seconds: float
+    ) -> tuple[_Statement[_T], asyncio.Task[None]]:
+        if self._closing.is_set():
+            raise StoreError(f"{self.name}: the store is closed")
+        statement = _Statement(work, seconds)
+        task = asyncio.get_running_loop().create_task(self._run(statement), name="hoox-statement")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return statement, task
 
     async def aclose(self) -> None:
         """Wait for the statements that run, at most until their deadlines, and close all connections."""
@@ -273,6 +294,39 @@ async def _fetch(connection: AsyncConnection[Row], sql: str, values: Sequence[An
 
 
 async def _execute(connection: AsyncConnection[Row], sql: str, values: Sequence[Any]) -> list[Row]:
+    with _requiring_replication(connection):
+        # binary: as text, times depend on the role's DateStyle
+        cursor = await connection.execute(sql.encode(), values, binary=True)
+    return await _rows(cursor)
+
+
+async def execute_message(
+    connection: AsyncConnection[Row], statements: Sequence[tuple[bytes, Mapping[str, Any]]]
+) -> list[list[Row]]:
+    """Execute statements as one message of the simple protocol, which is one transaction. Their rows.
+
+    A process that is stopped has sent all of it, or nothing that the server executes: of a pipeline it could
+    have sent a half, and the server would keep the locks of that half for as long as the process stands.
+    """
+    from psycopg import AsyncClientCursor
+
+    async with AsyncClientCursor(connection) as cursor:
+        message = ";\n".join(cursor.mogrify(text, values) for text, values in statements)
+        with _requiring_replication(connection):
+            await cursor.execute(message.encode())
+        answers = [await _rows(cursor)]
+        while cursor.nextset():
+            answers.append(await _rows(cursor))
+        return answers
+
+
+async def _rows(cursor: AsyncCursor[Row]) -> list[Row]:
+    return await cursor.fetchall() if cursor.description is not None else []
+
+
+@contextmanager
+def _requiring_replication(connection: AsyncConnection[Row]) -> Iterator[None]:
+    """Raise `NotReplicated` where the server stops waiting for its standby meanwhile."""
     is_replicated = True
 
     def note(diagnostic: Diagnostic) -> None:
@@ -281,13 +335,11 @@ async def _execute(connection: AsyncConnection[Row], sql: str, values: Sequence[
 
     connection.add_notice_handler(note)
     try:
-        # binary: as text, times depend on the role's DateStyle
-        cursor = await connection.execute(sql.encode(), values, binary=True)
+        yield
     finally:
         connection.remove_notice_handler(note)
     if not is_replicated:
         raise NotReplicated("the wait for the standby was cancelled")
-    return await cursor.fetchall() if cursor.description is not None else []
 
 
 def _is_usable(connection: AsyncConnection[Row]) -> bool:

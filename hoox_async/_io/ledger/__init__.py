@@ -1,0 +1,1 @@
+"""The ledger: one set of statements for all databases."""

@@ -1,0 +1,141 @@
+"""PostgreSQL as an engine of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...errors import StoreError
+from ..stores.postgres.connections import Connections, execute_message
+from .dialect import Dialect
+from .transaction import LeaseOver, Question, Rows, Values, Work
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+_T = TypeVar("_T")
+
+_TRIES = 200  # each fails only because another write has come first
+_LONGEST_PAUSE = 0.02  # seconds between two tries
+_GUARDED = frozenset({"version", "charged"})  # columns that refuse what was decided from outdated rows
+_UNIQUE = frozenset({"intents_key", "intents_look"})
+_NULL_VIOLATION = "23502"  # SQLSTATE
+_UNIQUE_VIOLATION = "23505"
+_ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
+
+
+class PostgresEngine:
+    """Runs the ledger's functions over connections to a PostgreSQL database.
+
+    All that a function asks at once is one message, and all that it writes is another one. Each is one
+    transaction: no lock is held between the two, so a process that is stopped there holds nobody up. Each
+    statement that is written is guarded by what was read: a guard is a value that becomes NULL where that does
+    not hold any more, which its column refuses. Then the function runs again, from new answers.
+    """
+
+    def __init__(self, connections: Connections, dialect: Dialect) -> None:
+        self._connections = connections
+        self._dialect = dialect
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self._connections.name
+
+    def run(self, work: Work[_T], *, writes: bool = True) -> asyncio.Future[_T]:  # noqa: ARG002
+        """Run the function in a transaction. It begins at once, and goes on if nobody awaits it."""
+        return self._connections.begin(
+            lambda connection, ends_at: _Run(connection, ends_at, self._dialect, self.name).transact(work)
+        )
+
+
+class _Unanswered(BaseException):
+    """Ends a function that has asked what is not answered yet."""
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self.questions = questions
+
+
+class _Transaction:
+    """One run of a function, with the answers to what earlier runs have asked."""
+
+    def __init__(self, answers: Sequence[list[Rows]], *, may_guess: bool) -> None:
+        self.may_guess = may_guess
+        self.writes: list[Question] = []
+        self._answers = answers
+        self._asked = 0
+
+    def ask(self, *questions: Question) -> list[Rows]:
+        self._asked += 1
+        if self._asked > len(self._answers):
+            raise _Unanswered(questions)
+        return self._answers[self._asked - 1]
+
+    def write(self, statement: str, values: Values) -> None:
+        self.writes.append((statement, values))
+
+
+class _Run:
+    """Runs one function, until its transaction is committed or the loop's time ``ends_at``.
+
+    From then on it sends nothing: its caller was told that it failed, and may write again.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any], ends_at: float, dialect: Dialect, name: str) -> None:
+        self._connection = connection
+        self._ends_at = ends_at
+        self._dialect = dialect
+        self._name = name
+
+    async def transact(self, work: Work[_T]) -> _T:
+        """Run it again wherever another write has come first. Raises what the function raises."""
+        from psycopg import Error
+
+        for number in range(_TRIES):
+            try:
+                return await self._try(work, may_guess=number == 0)
+            except Error as error:
+                if not self._is_outdated(error):
+                    raise
+            await asyncio.sleep(random.uniform(0, min(number * 0.002, _LONGEST_PAUSE)))  # noqa: S311
+        raise StoreError(f"{self._name}: other writes have come first too often")
+
+    async def _try(self, work: Work[_T], *, may_guess: bool) -> _T:
+        answers: list[list[Rows]] = []
+        while True:
+            transaction = _Transaction(answers, may_guess=may_guess)
+            try:
+                result = work(transaction)
+            except _Unanswered as unanswered:
+                answers.append(await self._execute(unanswered.questions))
+                continue
+            except Exception:
+                if may_guess and not answers:  # what it has guessed may be why
+                    may_guess = False
+                    continue
+                raise
+            if transaction.writes:
+                await self._execute(transaction.writes)
+            return result
+
+    async def _execute(self, statements: Sequence[Question]) -> list[Rows]:
+        if asyncio.get_running_loop().time() >= self._ends_at:
+            raise TimeoutError
+        return await execute_message(self._connection, [*map(self._compiled, statements)])
+
+    def _compiled(self, question: Question) -> tuple[bytes, Mapping[str, Any]]:
+        return self._dialect.compile(question[0]).encode(), question[1]
+
+    def _is_outdated(self, error: Any) -> bool:
+        """Whether another write has come first. Raises `LeaseOver`."""
+        if error.sqlstate == _NULL_VIOLATION:
+            if error.diag.column_name == "sent_at":
+                raise LeaseOver(
+                    f"{self._name}: this process has lost its lease, and nothing is sent without one"
+                ) from None
+            return error.diag.column_name in _GUARDED
+        if error.sqlstate == _UNIQUE_VIOLATION:
+            return error.diag.constraint_name in _UNIQUE
+        return bool((error.sqlstate or "").startswith(_ROLLED_BACK))
