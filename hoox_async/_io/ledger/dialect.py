@@ -10,8 +10,8 @@ from typing import NamedTuple
 class Dialect(NamedTuple):
     """What differs between the databases: how parameters are written, and these fragments of SQL.
 
-    ``now`` is the clock that all processes go by, in microseconds since 1970, and ``timeline`` what a failover
-    changes. ``xid`` is the number of the transaction.
+    ``now`` is the clock that all processes go by, in microseconds since 1970, and ``timeline`` what a
+    failover changes. ``xid`` is the number of the transaction, ``position`` the place of a text in another.
     """
 
     prefix: str
@@ -21,13 +21,14 @@ class Dialect(NamedTuple):
     now: str
     timeline: str
     xid: str
+    position: str
 
     def compile(self, sql: str) -> str:
         """The statement for this database."""
         return _compiled(self, sql)
 
 
-SQLITE = Dialect("", r":\1", "INTEGER PRIMARY KEY", "bigint", "0", "''", "0")
+SQLITE = Dialect("", r":\1", "INTEGER PRIMARY KEY", "bigint", "0", "''", "0", "instr")
 """A file or memory of one process: its member lives as long as the process, and nobody reads its feed."""
 
 
@@ -42,6 +43,7 @@ def postgres(schema: str) -> Dialect:
         f"(extract(epoch FROM {prefix}now_1()) * 1000000)::bigint",
         f"{prefix}timeline_1()",
         "pg_current_xact_id()",
+        "strpos",
     )
 
 
@@ -50,7 +52,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _SCHEMA = re.compile(r"\bhoox\.")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compiled(dialect: Dialect, sql: str) -> str:
     sql = _FRAGMENT.sub(lambda found: str(getattr(dialect, found[1])), sql)
     sql = _PARAMETER.sub(dialect.parameter, sql)

@@ -30,9 +30,9 @@ class PostgresEngine:
     """Runs the ledger's functions over connections to a PostgreSQL database.
 
     All that a function asks at once is one message, and all that it writes is another one. Each is one
-    transaction: no lock is held between the two, so a process that is stopped there holds nobody up. Each
-    statement that is written is guarded by what was read: a guard is a value that becomes NULL where that does
-    not hold any more, which its column refuses. Then the function runs again, from new answers.
+    transaction: no lock is held between the two, so a process that is stopped there holds nobody up. What is
+    written is guarded by what was read: a guard is a value that becomes NULL where that does not hold any
+    more, which its column refuses. Then the function runs again, from new answers.
     """
 
     def __init__(self, connections: Connections, dialect: Dialect) -> None:

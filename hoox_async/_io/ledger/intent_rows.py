@@ -1,0 +1,161 @@
+"""What a transition makes of an intent's row, written with its budgets, attempts and looks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ..._api.models import LookRef
+from ..._api.requests import FREE
+from ..._core.intents.budget import StoredBudget
+from ..._core.intents.budget_charges import charge_changes
+from ..._core.intents.intent import Intent
+from ..._core.intents.records import load_intent
+from ..._core.intents.transitions import claimed_look
+from ...errors import StoreError
+from ..stores.index_changes import IndexChanges
+from . import statements as sql
+from .transaction import Transaction, Values
+
+_DECIMALS = 6
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Row(NamedTuple):
+    """A stored intent. ``version`` moves with each write, and ``seq`` is its place in the plan."""
+
+    workspace: int
+    seq: int
+    key: str
+    version: int
+    record: str
+    crc: int
+
+    def read(self, *, newer: bool) -> Intent:
+        """Its intent. Raises `StoreError` for a damaged one.
+
+        ``newer``: a newer release may have written it, with fields that this one does not know.
+        """
+        if checksum(self.record) != self.crc:  # SQLite finds no flipped bit inside a value
+            raise StoreError(f"the record of the key {self.key!r} is damaged: restore a backup")
+        return load_intent(self.record, newer=newer)
+
+
+class Place(NamedTuple):
+    """Who writes: a member, in a workspace."""
+
+    workspace: int
+    me: str
+
+    def values(self, **values: Any) -> dict[str, Any]:
+        """The parameters of a statement."""
+        return {"workspace": self.workspace, "me": self.me, **values}
+
+
+class Written(NamedTuple):
+    """An intent that was written, and its row's version and record; None: it was there already."""
+
+    intent: Intent
+    version: int
+    record: str | None
+
+
+def put(
+    tx: Transaction,
+    place: Place,
+    row: Row | None,
+    before: Intent | None,
+    after: Intent,
+    record: str,
+    changes: Sequence[IndexChanges],
+    *,
+    lost_version: int | None = None,
+) -> Written:
+    """Write an intent over its row as it was read, with its indexes and what it charges.
+
+    ``lost_version``: it had that version before a failover has lost it, and is charged whatever the caps are.
+    """
+    charge(tx, place, charge_changes(before, after), is_lost=lost_version is not None)
+    attempts = [attempt for change in changes for attempt in change.attempts]
+    version = lost_version or (row.version + 1 if row is not None else 1)
+    values = place.values(
+        key=after.key,
+        state=after.state.value,
+        version=version,
+        sender=place.me if attempts else None,
+        record=record,
+        crc=checksum(record),
+        **of_look(claimed_look(after)),
+    )
+    if row is None:
+        tx.write(sql.INSERT, values)
+    else:
+        tx.write(sql.UPDATE, {**values, "was": row.version, "was_crc": row.crc})
+    for attempt in attempts:
+        tx.write(
+            sql.ATTEMPT, place.values(key=after.key, id=attempt.id, sent_at=to_microseconds(attempt.sent_at))
+        )
+    looks = {ref for each in changes for ref in (each.claimed, *each.paid_besides) if ref is not None}
+    for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
+        tx.write(sql.CLAIM, place.values(**of_look(ref)))
+    return Written(after, version, record)
+
+
+def charge(tx: Transaction, place: Place, changes: Mapping[str, Decimal], *, is_lost: bool = False) -> None:
+    """Change what budgets have charged, in the order of their names."""
+    for name in sorted(changes):
+        if is_lost:
+            tx.write(sql.LOST_BUDGET, place.values(name=name))
+        values = place.values(name=name, change=to_units(changes[name]), any_cap=int(is_lost))
+        tx.write(sql.CHARGE, values)
+
+
+def require_within_caps(changes: Mapping[str, Decimal], budgets: Mapping[str, StoredBudget]) -> None:
+    """Raise `BudgetExceeded` where a change does not fit. In a budget that is not known nothing fits."""
+    for name, change in changes.items():
+        budget = budgets.get(name) or StoredBudget(name, FREE, FREE)
+        if change > 0 and budget.charged + change > budget.max_credits:
+            raise budget.exceeded_by(change)
+
+
+def checksum(record: str) -> int:
+    """What a row has of its record beside it."""
+    return zlib.crc32(record.encode())
+
+
+def read_budget(row: Sequence[Any]) -> StoredBudget:
+    """A budget of its row."""
+    return StoredBudget(row[0], from_units(row[1]), from_units(row[2]))
+
+
+def of_look(ref: LookRef | None) -> Values:
+    """The parameters that name a look."""
+    return {"avatar_id": ref and ref.avatar_id, "look_id": ref and ref.look_id}
+
+
+def to_units(credits: Decimal) -> int:
+    """Credits in millionths. Raises `StoreError` for finer ones."""
+    units = credits.scaleb(_DECIMALS)
+    if units != int(units):
+        raise StoreError(f"a budget counts credits to {_DECIMALS} decimals, and {credits} has more")
+    return int(units)
+
+
+def from_units(units: int) -> Decimal:
+    """Credits of their millionths, without zeros at the end."""
+    credits = Decimal(units).scaleb(-_DECIMALS).normalize()
+    return credits.quantize(Decimal(1)) if credits == credits.to_integral_value() else credits
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(time: int) -> datetime:
+    """The moment so many microseconds after 1970."""
+    return _EPOCH + time * _MICROSECOND

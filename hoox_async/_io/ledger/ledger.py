@@ -1,0 +1,332 @@
+"""The ledger: a session's records of what was paid, in SQLite or PostgreSQL.
+
+Each method is one function of a transaction: it asks what it needs, decides here, and writes a few rows, each
+guarded by what was read. An engine runs it, again where another process has written meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from ..._api.models import LookRef
+from ..._api.webhook_payloads import Delivery
+from ..._core.intents.budget import StoredBudget
+from ..._core.intents.budget_charges import charge_changes
+from ..._core.intents.copies import RECENT, KnownAvatar
+from ..._core.intents.intent import Intent, IntentState
+from ..._core.intents.records import (
+    dump_delivery,
+    dump_intent,
+    load_delivery,
+    rewrite,
+    text_of_source,
+)
+from ..._core.intents.transitions import Accept, Correct, LookTaken, Replace, Send, Transition
+from ...errors import KeyConflict, StoreError
+from ..protocols import StoreGauges
+from ..stores.index_changes import OPEN_STATES, apply_transitions, changes_between
+from . import intent_rows
+from . import statements as sql
+from .intent_rows import Place, Row, Written, of_look, to_units
+from .schema import OPEN
+from .transaction import Engine, Question, Rows, Transaction, Work
+
+PAGE = 500
+_ALL = 1 << 62
+_GUESSES = 1000  # rows that this process wrote last
+
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """The records of one workspace, as one member of the database sees them.
+
+    ``newer``: newer releases may write to it at the same time.
+    """
+
+    def __init__(self, engine: Engine, place: Place, *, newer: bool) -> None:
+        self._engine = engine
+        self._place = place
+        self._newer = newer
+        self._written: OrderedDict[str, Row] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._engine.name
+
+    # --- intents: writing
+
+    async def plan(self, intent: Intent) -> Intent:
+        """Insert a new intent. Where its key exists already, change nothing and return the stored intent."""
+        return (await self._change(intent.key, partial(self._plan, intent))).intent
+
+    async def advance(self, key: str, *transitions: Transition) -> Intent:
+        """Apply the transitions, all or none. Raises `IllegalTransition`; `StoreError` for an unknown key.
+
+        The row is written and gets the next version even where the transitions change nothing: that settles
+        an earlier write whose answer was lost.
+        """
+        return (await self._change(key, partial(self._advance, key, transitions))).intent
+
+    async def _change(self, key: str, work: Work[Written]) -> Written:
+        try:
+            written = await self._run(work)
+        except BaseException:
+            self._written.pop(key, None)
+            raise
+        if written.record is not None:
+            self._remember(key, written)
+        return written
+
+    def _remember(self, key: str, written: Written) -> None:
+        record = written.record or ""
+        crc = intent_rows.checksum(record)
+        self._written[key] = Row(self._place.workspace, 0, key, written.version, record, crc)
+        self._written.move_to_end(key)
+        if len(self._written) > _GUESSES:
+            self._written.popitem(last=False)
+
+    def _plan(self, intent: Intent, tx: Transaction) -> Written:
+        changes = charge_changes(None, intent)
+        if changes or not tx.may_guess:  # else that it is new: if not, its key is refused as a double
+            rows, *budgets = tx.ask(self._row(intent.key), *self._budgets(changes))
+            if rows:
+                row = Row(*rows[0])
+                return Written(self._read(row), row.version, None)
+            intent_rows.require_within_caps(changes, _by_name(budgets))
+        indexes = [changes_between(None, intent)]
+        return intent_rows.put(tx, self._place, None, None, intent, dump_intent(intent), indexes)
+
+    def _advance(self, key: str, transitions: Sequence[Transition], tx: Transaction) -> Written:
+        guess = self._written.get(key) if tx.may_guess and not any(map(_needs_more, transitions)) else None
+        if guess is not None:  # that nobody has written since, nor has the look: else a guard refuses it
+            row, known = guess, _Known()
+        else:
+            rows, known = self._ask_for_change(key, transitions, tx)
+            if not rows:
+                raise StoreError(f"{self.name}: it has no intent under the key {key!r}")
+            row = Row(*rows[0])
+        before = self._read(row)
+        after, changes = apply_transitions(before, transitions)
+        for change in changes:
+            if change.checked and change.claimed in known.owners:
+                raise LookTaken(change.claimed, known.owners[change.claimed])
+        if known.is_held:
+            raise KeyConflict(key)
+        intent_rows.require_within_caps(charge_changes(before, after), known.budgets)
+        record = rewrite(row.record, after) if self._newer else dump_intent(after)
+        return intent_rows.put(tx, self._place, row, before, after, record, changes)
+
+    def _ask_for_change(
+        self, key: str, transitions: Sequence[Transition], tx: Transaction
+    ) -> tuple[Rows, _Known]:
+        """The intent's row, and what else the transitions need."""
+        refs = [step.ref for step in transitions if isinstance(step, Accept | Correct)]
+        names = {step.budget for step in transitions if isinstance(step, Send) and step.budget is not None}
+        replaces = any(isinstance(step, Replace) for step in transitions)
+        values = self._place.values(key=key)
+        rows, *answers = tx.ask(
+            self._row(key),
+            *((sql.OWNER, {**values, **of_look(ref)}) for ref in refs),
+            *([(sql.HOLDER, values)] if replaces else []),
+            *self._budgets(names),
+        )
+        owners = {ref: _owner(found[0]) for ref, found in zip(refs, answers, strict=False) if found}
+        is_held = replaces and bool(answers[len(refs)])
+        return rows, _Known(owners, is_held, _by_name(answers[len(refs) + replaces :]))
+
+    async def release(self, key: str | None) -> None:
+        """Say that this process is not about to send the key's planned intent (None: any)."""
+        await self._write(sql.RELEASE, key=key)
+
+    # --- intents: reading
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents of those of these keys that are known."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, Intent] = {}
+        for start in range(0, len(wanted), PAGE):
+            part = wanted[start : start + PAGE]
+            answers = await self._ask(*(self._row(key) for key in part))
+            found |= {key: self._read(Row(*rows[0])) for key, rows in zip(part, answers, strict=True) if rows}
+        return found
+
+    async def by_attempt(self, attempt_id: str) -> Intent | None:
+        """The intent that has this attempt, the latest or an earlier one."""
+        return self._first(await self._rows(sql.BY_ATTEMPT, id=attempt_id))
+
+    async def by_ref(self, ref: LookRef) -> Intent | None:
+        """The intent that has this look."""
+        return self._first(await self._rows(sql.BY_REF, **of_look(ref)))
+
+    async def in_states(self, states: Collection[IntentState], *, own: bool = False) -> list[Intent]:
+        """All intents in these states, in the order in which they were planned."""
+        condition = _in_states(states) + (" AND i.member = :me" if own and self._newer else "")
+        rows = await self._rows(_page(condition), after=0, size=_ALL)
+        return [self._read(Row(*row)) for row in rows]
+
+    async def stream(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order in which they were planned, with a few hundred in memory at a time.
+
+        One that another process plans meanwhile may be missing.
+        """
+        async for intent in self._stream("AND i.state <> 'forgotten'"):
+            yield intent
+
+    async def stream_accepted(self) -> AsyncIterator[Intent]:
+        """Every intent that is ACCEPTED, in the order of the plan, with a few hundred in memory at a time."""
+        async for intent in self._stream(_in_states((IntentState.ACCEPTED,))):
+            yield intent
+
+    async def _stream(self, condition: str) -> AsyncIterator[Intent]:
+        after, more = 0, True
+        while more:
+            rows = [Row(*row) for row in await self._rows(_page(condition), after=after, size=PAGE)]
+            for row in rows:
+                yield self._read(row)
+            more = len(rows) == PAGE
+            after = rows[-1].seq if rows else after
+
+    async def recently_settled(self, count: int) -> list[Intent]:
+        """Up to ``count`` settled intents, those that were planned last. None of one process."""
+        rows = await self._rows(sql.LAST_SETTLED, size=count) if self._newer else []
+        return [self._read(Row(*row)) for row in rows]
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the open intents, and the accepted one that was planned first."""
+        first = _page(_in_states((IntentState.ACCEPTED,)))
+        counted, rows = await self._ask(
+            (sql.COUNT_OPEN, self._place.values()), (first, self._place.values(after=0, size=1))
+        )
+        counts: dict[str, int] = dict(counted)
+        return StoreGauges(counts.get("unknown", 0), counts.get("accepted", 0), self._first(rows))
+
+    # --- budgets
+
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        await self._write(sql.OPEN_BUDGET, name=name, cap=to_units(max_credits), spent=to_units(spent))
+        return await self.budget(name) or StoredBudget(name, max_credits, spent)
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name, if somebody has opened it."""
+        rows = await self._rows(sql.BUDGET, name=name)
+        return intent_rows.read_budget(rows[0]) if rows and rows[0][3] is not None else None
+
+    async def set_cap(self, name: str, max_credits: Decimal) -> None:
+        """Change the cap of a budget."""
+        await self._write(sql.SET_CAP, name=name, cap=to_units(max_credits))
+
+    # --- looks, deliveries, send times
+
+    async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
+        return frozenset(row[0] for row in await self._rows(sql.CLAIMED, avatar_id=avatar_id))
+
+    async def known_avatar(self, avatar_id: str) -> KnownAvatar:
+        """What the workspace's intents tell of an avatar."""
+        values = self._place.values(avatar_id=avatar_id, source=text_of_source(avatar_id), recent=RECENT)
+        [made] = await self._ask((sql.MADE, values))
+        if made:
+            return KnownAvatar(created=True)
+        [copies] = await self._ask((sql.COPIES, values))
+        return KnownAvatar(copies=frozenset(row[0] for row in copies if row[0] is not None))
+
+    async def claim_look(self, ref: LookRef) -> None:
+        """Write that this look was made for an intent, though it is not the intent's own."""
+        await self._write(sql.CLAIM, **of_look(ref))
+
+    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
+        """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
+        values = {"id": attempt_id, "look_id": delivery.look_id, "by": self._place.me}
+        await self._write(sql.KEEP_DELIVERY, record=dump_delivery(delivery), **values)
+
+    async def kept_delivery(self, attempt_id: str) -> Delivery | None:
+        """The delivery that was kept for this attempt."""
+        rows = await self._rows(sql.KEPT_DELIVERY, id=attempt_id)
+        return load_delivery(rows[0][0]) if rows else None
+
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        after, after_id, more = 0, "", True
+        while more:
+            rows = await self._rows(sql.DELIVERED, after=after, after_id=after_id, size=PAGE)
+            for after, after_id in rows:  # noqa: B007 -- the last one is where the next page begins
+                yield after_id
+            more = len(rows) == PAGE
+
+    async def recent_sends(self, since: datetime) -> list[datetime]:
+        """The send times after ``since``, oldest first."""
+        rows = await self._rows(sql.RECENT_SENDS, since=intent_rows.to_microseconds(since))
+        return [intent_rows.from_microseconds(row[0]) for row in rows]
+
+    # --- the engine
+
+    def _row(self, key: str) -> Question:
+        return sql.ROW, self._place.values(key=key)
+
+    def _budgets(self, names: Iterable[str]) -> list[Question]:
+        return [(sql.BUDGET, self._place.values(name=name)) for name in sorted(set(names))]
+
+    def _read(self, row: Row) -> Intent:
+        try:
+            return row.read(newer=self._newer)
+        except StoreError as error:
+            raise StoreError(f"{self.name}: {error}") from None
+
+    def _first(self, rows: Rows) -> Intent | None:
+        return self._read(Row(*rows[0])) if rows else None
+
+    async def _ask(self, *questions: Question) -> list[Rows]:
+        return await self._run(lambda tx: tx.ask(*questions), writes=False)
+
+    async def _rows(self, statement: str, **values: Any) -> Rows:
+        [rows] = await self._ask((statement, self._place.values(**values)))
+        return rows
+
+    async def _write(self, statement: str, **values: Any) -> None:
+        await self._run(lambda tx: tx.write(statement, self._place.values(**values)))
+
+    async def _run(self, work: Work[_T], *, writes: bool = True) -> _T:
+        return await self._engine.run(work, writes=writes)
+
+
+class _Known(NamedTuple):
+    """What a change needs to know besides the intent: who has its looks, whether another member holds it."""
+
+    owners: Mapping[LookRef, str] = {}
+    is_held: bool = False
+    budgets: Mapping[str, StoredBudget] = {}
+
+
+def _needs_more(step: Transition) -> bool:
+    """Whether a transition needs more than the intent's row to be decided."""
+    return isinstance(step, Replace | Correct) or (isinstance(step, Send) and step.budget is not None)
+
+
+def _owner(row: Sequence[Any]) -> str:
+    key, state = row
+    return "an earlier request" if state == "forgotten" else str(key)
+
+
+def _by_name(budgets: Sequence[Rows]) -> dict[str, StoredBudget]:
+    return {rows[0][0]: intent_rows.read_budget(rows[0]) for rows in budgets if rows}
+
+
+def _page(condition: str) -> str:
+    return sql.PAGE.replace("{condition}", condition)
+
+
+def _in_states(states: Collection[IntentState]) -> str:
+    """The condition, spelled out so that the small index of open intents is used where it has them all."""
+    listed = ", ".join(f"'{state.value}'" for state in IntentState if state in states)
+    if not listed:
+        return "AND 1 = 0"
+    is_open = f"AND i.state IN {OPEN} " if OPEN_STATES.issuperset(states) else ""
+    return f"{is_open}AND i.state IN ({listed})"

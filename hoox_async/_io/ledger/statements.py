@@ -1,0 +1,137 @@
+"""The SQL of the ledger: the same text for SQLite and PostgreSQL, with ``:name`` for a parameter.
+
+A guard is a value that becomes NULL where a write is not to take place: its column refuses that, and nothing
+of the transaction is written. So what was decided from what was read needs no lock until then.
+"""
+
+from __future__ import annotations
+
+from .schema import OPEN
+
+_ALIVE = (
+    "{alias}.expires_at > (SELECT {now}) AND {alias}.expires_at <= (SELECT {now}) + 2 * {alias}.lease "
+    "AND {alias}.timeline = (SELECT {timeline})"
+)
+
+
+def alive(alias: str) -> str:
+    """Whether the lease of this row of ``members`` is not over, by the database's clock.
+
+    One that ends more than two lengths ahead was renewed before the clock was set back, and tells nothing.
+    """
+    return _ALIVE.replace("{alias}", alias)
+
+
+COLUMNS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
+
+# --- intents: what a write reads
+
+ROW = COLUMNS + "WHERE i.workspace = :workspace AND i.key = :key"
+OWNER = (
+    "SELECT i.key, i.state FROM hoox.intents i WHERE i.workspace = :workspace AND i.avatar_id = :avatar_id "
+    "AND i.look_id = :look_id AND i.key <> :key"
+)
+HOLDER = (
+    "SELECT i.member FROM hoox.intents i JOIN hoox.members m ON m.id = i.member "  # noqa: S608
+    f"WHERE i.workspace = :workspace AND i.key = :key AND i.state = 'planned' AND i.member <> :me AND {alive('m')}"
+)
+BUDGET = (
+    "SELECT name, max_credits, charged, initial FROM hoox.budgets "
+    "WHERE workspace = :workspace AND name = :name"
+)
+
+# --- intents: what it writes, in this order: budgets by their names, the intent, its attempts, looks
+
+CHARGE = (
+    "UPDATE hoox.budgets SET charged = CASE WHEN :change <= 0 OR :any_cap = 1 OR "  # guard
+    "charged + :change <= max_credits THEN charged + :change END "
+    "WHERE workspace = :workspace AND name = :name"
+)
+INSERT = (
+    "INSERT INTO hoox.intents (workspace, key, state, version, member, teller, avatar_id, look_id, record, "
+    "crc, changed_in, changed_by) VALUES (:workspace, :key, :state, :version, :sender, :sender, :avatar_id, "
+    ":look_id, :record, :crc, {xid}, :me)"
+)
+UPDATE = (
+    "UPDATE hoox.intents SET version = CASE WHEN version = :was AND crc = :was_crc "  # guard
+    "THEN CAST(:version AS bigint) END, state = :state, member = coalesce(:sender, member), "
+    "teller = coalesce(:sender, teller), avatar_id = :avatar_id, look_id = :look_id, record = :record, "
+    "crc = :crc, changed_in = {xid}, changed_by = :me WHERE workspace = :workspace AND key = :key"
+)
+ATTEMPT = (
+    "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) SELECT i.workspace, :id, i.seq, "  # noqa: S608
+    "CASE WHEN i.state <> 'sending' OR EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND "  # guard
+    f"{alive('m')}) THEN CAST(:sent_at AS bigint) END "
+    "FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key"
+)
+CLAIM = (
+    "INSERT INTO hoox.claimed (workspace, avatar_id, look_id) VALUES (:workspace, :avatar_id, :look_id) "
+    "ON CONFLICT DO NOTHING"
+)
+
+# --- intents: reading
+
+BY_ATTEMPT = COLUMNS + (
+    "JOIN hoox.attempts a ON a.intent = i.seq WHERE a.workspace = :workspace AND a.id = :id"
+)
+BY_REF = COLUMNS + (
+    "WHERE i.workspace = :workspace AND i.avatar_id = :avatar_id AND i.look_id = :look_id "
+    "AND i.state <> 'forgotten'"
+)
+PAGE = COLUMNS + "WHERE i.workspace = :workspace AND i.seq > :after {condition} ORDER BY i.seq LIMIT :size"
+LAST_SETTLED = COLUMNS + (
+    "WHERE i.workspace = :workspace AND i.state IN ('ready', 'failed') ORDER BY i.seq DESC LIMIT :size"
+)
+COUNT_OPEN = (
+    "SELECT i.state, count(*) FROM hoox.intents i WHERE i.workspace = :workspace "  # noqa: S608
+    f"AND i.state IN {OPEN} GROUP BY i.state"
+)
+RELEASE = (
+    "UPDATE hoox.intents SET member = NULL WHERE workspace = :workspace AND member = :me "
+    "AND state = 'planned' AND key = coalesce(CAST(:key AS text), key)"
+)
+
+# --- budgets
+
+OPEN_BUDGET = (
+    "INSERT INTO hoox.budgets (workspace, name, max_credits, charged, initial) "
+    "VALUES (:workspace, :name, :cap, :spent, :spent) ON CONFLICT (workspace, name) DO UPDATE SET "
+    "max_credits = excluded.max_credits, charged = budgets.charged + excluded.initial, "
+    "initial = excluded.initial WHERE budgets.initial IS NULL"
+)
+LOST_BUDGET = (
+    "INSERT INTO hoox.budgets (workspace, name, max_credits, charged) VALUES (:workspace, :name, 0, 0) "
+    "ON CONFLICT DO NOTHING"
+)
+SET_CAP = "UPDATE hoox.budgets SET max_credits = :cap WHERE workspace = :workspace AND name = :name"
+
+# --- looks, deliveries, send times
+
+CLAIMED = "SELECT look_id FROM hoox.claimed WHERE workspace = :workspace AND avatar_id = :avatar_id"
+MADE = (  # two texts: each database has its own name for the place of a text
+    "SELECT 1 FROM hoox.intents WHERE workspace = :workspace AND avatar_id = :avatar_id "
+    "AND look_id IS NOT NULL AND {position}(record, :source) = 0 LIMIT 1"
+)
+COPIES = (
+    "SELECT DISTINCT i.avatar_id FROM (SELECT avatar_id, record FROM hoox.intents "
+    "WHERE workspace = :workspace ORDER BY seq DESC LIMIT :recent) i "
+    "WHERE i.avatar_id <> :avatar_id AND {position}(i.record, :source) > 0"
+)
+KEEP_DELIVERY = (
+    "INSERT INTO hoox.deliveries (workspace, attempt, look_id, record, kept_by, kept_in) "
+    "SELECT a.workspace, a.id, :look_id, :record, :by, {xid} FROM hoox.attempts a "
+    "WHERE a.workspace = :workspace AND a.id = :id ON CONFLICT DO NOTHING"
+)
+KEPT_DELIVERY = "SELECT record FROM hoox.deliveries WHERE workspace = :workspace AND attempt = :id"
+DELIVERED = (
+    "SELECT i.seq, a.id FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "
+    "JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id "
+    "WHERE i.workspace = :workspace AND i.state IN ('accepted', 'unknown') "
+    "AND (i.seq, a.id) > (:after, :after_id) ORDER BY i.seq, a.id LIMIT :size"
+)
+ADD_SEND = "INSERT INTO hoox.sends (workspace, sent_at) VALUES (:workspace, :sent_at)"
+DROP_SENDS = "DELETE FROM hoox.sends WHERE workspace = :workspace AND abs(sent_at - :newest) > :kept"
+RECENT_SENDS = (
+    "SELECT sent_at FROM hoox.sends WHERE workspace = :workspace AND sent_at > :since UNION ALL "
+    "SELECT sent_at FROM hoox.attempts WHERE workspace = :workspace AND sent_at > :since ORDER BY 1"
+)
