@@ -51,7 +51,7 @@ async def world(postgres: Server, postgres_url: str, postgres_schema: str) -> As
     world = World(postgres, postgres_url, postgres_schema)
     world.execute(f'CREATE SCHEMA IF NOT EXISTS "{postgres_schema}"')
     world.execute(
-        "CREATE TABLE hoox.numbers (id int PRIMARY KEY, value int NOT NULL, version int NOT NULL, sent_at int)"
+        "CREATE TABLE hoox.numbers (id int PRIMARY KEY, value int, version int NOT NULL, sent_at int)"
     )
     world.execute("INSERT INTO hoox.numbers VALUES (1, 10, 1), (2, 20, 1)")
     yield world

@@ -39,6 +39,7 @@ from hoox_async._core.intents.transitions import (
     Transition,
     advance,
 )
+from hoox_async._io.ledger import ledger
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.postgres import store as postgres_store
 from hoox_async._io.stores.sqlite import store as sqlite_store
@@ -50,6 +51,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores that read pages read 50 intents at a time."""
     for module in (sqlite_store, postgres_store):
         monkeypatch.setattr(module, "_PAGE", 50)
+    monkeypatch.setattr(ledger, "PAGE", 50)
 
 
 async def plan_in_order(store: Store, keys: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _SCHEMA = re.compile(r"\bhoox\.")
 
 
-@functools.cache
+@functools.lru_cache(1000)
 def _compiled(dialect: Dialect, sql: str) -> str:
     sql = _FRAGMENT.sub(lambda found: str(getattr(dialect, found[1])), sql)
     sql = _PARAMETER.sub(dialect.parameter, sql)

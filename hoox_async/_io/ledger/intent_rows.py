@@ -25,6 +25,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class DamagedRecord(StoreError):
+    """A stored record is not what was written."""
+
+
 class Row(NamedTuple):
     """A stored intent. ``version`` moves with each write, and ``seq`` is its place in the plan."""
 
@@ -36,12 +40,12 @@ class Row(NamedTuple):
     crc: int
 
     def read(self, *, newer: bool) -> Intent:
-        """Its intent. Raises `StoreError` for a damaged one.
+        """Its intent. Raises `DamagedRecord`.
 
         ``newer``: a newer release may have written it, with fields that this one does not know.
         """
         if checksum(self.record) != self.crc:  # SQLite finds no flipped bit inside a value
-            raise StoreError(f"the record of the key {self.key!r} is damaged: restore a backup")
+            raise DamagedRecord(f"the record of the key {self.key!r} is damaged: restore a backup")
         return load_intent(self.record, newer=newer)
 
 

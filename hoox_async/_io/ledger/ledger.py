@@ -115,8 +115,9 @@ class Ledger:
         before = self._read(row)
         after, changes = apply_transitions(before, transitions)
         for change in changes:
-            if change.checked and change.claimed in known.owners:
-                raise LookTaken(change.claimed, known.owners[change.claimed])
+            ref = change.claimed
+            if change.checked and ref is not None and ref in known.owners:
+                raise LookTaken(ref, known.owners[ref])
         if known.is_held:
             raise KeyConflict(key)
         intent_rows.require_within_caps(charge_changes(before, after), known.budgets)
@@ -278,7 +279,7 @@ class Ledger:
         try:
             return row.read(newer=self._newer)
         except StoreError as error:
-            raise StoreError(f"{self.name}: {error}") from None
+            raise type(error)(f"{self.name}: {error}") from None
 
     def _first(self, rows: Rows) -> Intent | None:
         return self._read(Row(*rows[0])) if rows else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import StoreError
 from ..stores.postgres.connections import Connections, execute_message
+from ..stores.postgres.error_translation import NoConnection
 from .dialect import Dialect
 from .transaction import LeaseOver, Question, Rows, Values, Work
 
@@ -33,11 +34,16 @@ class PostgresEngine:
     transaction: no lock is held between the two, so a process that is stopped there holds nobody up. What is
     written is guarded by what was read: a guard is a value that becomes NULL where that does not hold any
     more, which its column refuses. Then the function runs again, from new answers.
+
+    ``instead``: what runs a function where the server refuses a connection for this one.
     """
 
-    def __init__(self, connections: Connections, dialect: Dialect) -> None:
+    def __init__(
+        self, connections: Connections, dialect: Dialect, *, instead: PostgresEngine | None = None
+    ) -> None:
         self._connections = connections
         self._dialect = dialect
+        self._instead = instead
 
     @property
     def name(self) -> str:
@@ -46,9 +52,28 @@ class PostgresEngine:
 
     def run(self, work: Work[_T], *, writes: bool = True) -> asyncio.Future[_T]:  # noqa: ARG002
         """Run the function in a transaction. It begins at once, and goes on if nobody awaits it."""
-        return self._connections.begin(
-            lambda connection, ends_at: _Run(connection, ends_at, self._dialect, self.name).transact(work)
+        return self._begin(work, self._connections.deadline)
+
+    def _begin(self, work: Work[_T], deadline: float) -> asyncio.Future[_T]:
+        answer = self._connections.begin(
+            lambda connection, ends_at: _Run(connection, ends_at, self._dialect, self.name).transact(work),
+            deadline=deadline,
         )
+        if self._instead is None:
+            return answer
+        return asyncio.ensure_future(self._or_instead(answer, self._instead._begin, work, deadline))
+
+    async def _or_instead(
+        self,
+        answer: asyncio.Future[_T],
+        begin: Callable[[Work[_T], float], asyncio.Future[_T]],
+        work: Work[_T],
+        deadline: float,
+    ) -> _T:
+        try:
+            return await answer
+        except NoConnection:
+            return await begin(work, deadline)
 
 
 class _Unanswered(BaseException):

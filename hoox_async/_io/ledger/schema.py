@@ -1,7 +1,7 @@
 """The tables of the ledger, once for both databases. ``hoox.`` stands for the schema that the user chose.
 
-Credits are millionths in whole numbers, so that both databases can add them, and times are microseconds
-since 1970. ``changed_in`` and ``kept_in`` are what the feed of changes goes by: only PostgreSQL has other processes.
+Credits are millionths in whole numbers, so that both databases can add them; times are microseconds since
+1970. The feed of changes goes by ``changed_in`` and ``kept_in``: only PostgreSQL has other processes.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ TABLES = (
         CONSTRAINT intents_key UNIQUE (workspace, key)
     )
     """,
-    "CREATE UNIQUE INDEX intents_look ON hoox.intents (workspace, avatar_id, look_id) "
-    "WHERE look_id IS NOT NULL",
+    """
+    CREATE UNIQUE INDEX intents_look ON hoox.intents (workspace, avatar_id, look_id)
+        WHERE look_id IS NOT NULL
+    """,
     "CREATE INDEX intents_page ON hoox.intents (workspace, seq)",
     f"CREATE INDEX intents_open ON hoox.intents (workspace, seq) WHERE state IN {OPEN}",
     f"CREATE INDEX intents_owing ON hoox.intents (workspace, seq) WHERE {OWES}",
@@ -116,7 +118,11 @@ SHARED_TABLES = (
     "CREATE INDEX intents_changed ON hoox.intents (changed_in, seq)",
     "CREATE INDEX attempts_id ON hoox.attempts (id)",  # a delivery names its attempt alone
     "CREATE INDEX deliveries_kept ON hoox.deliveries (kept_in)",
-    "CREATE TABLE hoox.leaders (workspace bigint PRIMARY KEY REFERENCES hoox.workspaces, "
-    "member text NOT NULL)",
+    """
+    CREATE TABLE hoox.leaders (
+        workspace bigint PRIMARY KEY REFERENCES hoox.workspaces,
+        member text NOT NULL
+    )
+    """,
 )
 """Besides, where several processes use it."""

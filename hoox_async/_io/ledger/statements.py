@@ -33,7 +33,8 @@ OWNER = (
 )
 HOLDER = (
     "SELECT i.member FROM hoox.intents i JOIN hoox.members m ON m.id = i.member "  # noqa: S608
-    f"WHERE i.workspace = :workspace AND i.key = :key AND i.state = 'planned' AND i.member <> :me AND {alive('m')}"
+    f"WHERE i.workspace = :workspace AND i.key = :key AND i.state = 'planned' AND i.member <> :me "
+    f"AND {alive('m')}"
 )
 BUDGET = (
     "SELECT name, max_credits, charged, initial FROM hoox.budgets "
@@ -59,7 +60,8 @@ UPDATE = (
     "crc = :crc, changed_in = {xid}, changed_by = :me WHERE workspace = :workspace AND key = :key"
 )
 ATTEMPT = (
-    "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) SELECT i.workspace, :id, i.seq, "  # noqa: S608
+    "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) "  # noqa: S608
+    "SELECT i.workspace, :id, i.seq, "
     "CASE WHEN i.state <> 'sending' OR EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND "  # guard
     f"{alive('m')}) THEN CAST(:sent_at AS bigint) END "
     "FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key"

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...._core.intents.transitions import IllegalTransition
 from ....errors import HooxError, StoreError
 from ..sqlite.worker_thread import ignore_error
 from .error_translation import NoConnection, NotReplicated, database_error, no_connection
@@ -88,6 +89,11 @@ class Connections:
     def name(self) -> str:
         """What messages call the database."""
         return self._url.name
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a statement has failed."""
+        return self._deadline
 
     async def fetch(
         self, sql: str, values: Sequence[Any] = (), *, deadline: float | None = None
@@ -274,7 +280,7 @@ class Connections:
         return StoreError(f"{self.name}: it did not answer within {statement.seconds:g} s")
 
     def _translated(self, error: Exception) -> Exception:
-        if isinstance(error, HooxError):
+        if isinstance(error, HooxError | IllegalTransition):  # what a function of the ledger has decided
             return error
         return database_error(self.name, error, self._url.without_secrets(str(error)))
 

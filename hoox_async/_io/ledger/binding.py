@@ -1,0 +1,87 @@
+"""Binds a workspace of a shared database to its base URL and its API keys.
+
+Two keys are valid during a rotation: processes with the old one go on while those with the new one start. A
+key that no answer has confirmed gives way to another, so that a mistyped key does not push out a good one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+from ...errors import StoreError
+from ..protocols import Workspace
+from ..stores.workspace_binding import Binding, require_new_key, require_url
+from . import workspace_statements as sql
+from .transaction import Engine, Transaction
+
+_TRIES = 20  # each one fails only because another process has just changed the row
+
+
+class WorkspaceRow(NamedTuple):
+    """A workspace of the database, and the API keys that are valid for it.
+
+    ``quota`` is the number of its quota, which all workspaces share that have a key in common.
+    """
+
+    id: int
+    quota: int
+    base_url: str
+    fingerprint: str
+    older_fingerprint: str | None
+    key_confirmed: bool
+
+    def has_key(self, fingerprint: str) -> bool:
+        """Whether this is one of the keys that are valid."""
+        known = (self.fingerprint, self.older_fingerprint or "")
+        return any(hmac.compare_digest(fingerprint, other) for other in known)
+
+
+async def bind(
+    engine: Engine, name: str, workspace: Workspace, label: str, is_free: Callable[[int], Awaitable[bool]]
+) -> tuple[WorkspaceRow, Binding]:
+    """The workspace of this name, which is bound to the base URL and the key from now on.
+
+    ``label`` is what messages call it; ``is_free`` tells whether nothing was or may have been paid in it.
+    Raises `StoreMismatch` where it belongs to another base URL or key.
+    """
+    [[(salt,)]] = await engine.run(lambda tx: tx.ask((sql.KEY_SALT, {})), writes=False)
+    own = await asyncio.to_thread(Binding.to, workspace, bytes.fromhex(salt))  # it takes 25 ms
+    for _ in range(_TRIES):
+        row = await find_workspace(engine, name)
+        if row is None:
+            await engine.run(partial(_add, name, own))
+            continue
+        require_url(row.base_url, workspace, label)
+        if row.has_key(own.fingerprint.hex()):
+            return row, own
+        if row.key_confirmed or not (workspace.new_key or await is_free(row.id)):
+            require_new_key(workspace, label)
+        await engine.run(partial(_replace_key, row, own))
+    raise StoreError(f"{label}: its API key is being changed by other processes")
+
+
+async def find_workspace(engine: Engine, name: str) -> WorkspaceRow | None:
+    """The workspace of this name."""
+    [rows] = await engine.run(lambda tx: tx.ask((sql.WORKSPACE, {"name": name})), writes=False)
+    return WorkspaceRow(*rows[0]) if rows else None
+
+
+def _add(name: str, own: Binding, tx: Transaction) -> None:
+    tx.write(sql.ONE_AT_A_TIME, {})
+    values = {"name": name, "base_url": own.base_url, "fingerprint": own.fingerprint.hex()}
+    tx.write(sql.ADD_WORKSPACE, values)
+
+
+def _replace_key(row: WorkspaceRow, own: Binding, tx: Transaction) -> None:
+    values = {
+        "workspace": row.id,
+        "fingerprint": own.fingerprint.hex(),
+        "older": row.fingerprint if row.key_confirmed else row.older_fingerprint,
+        "was": row.fingerprint,
+        "was_older": row.older_fingerprint or "",
+    }
+    tx.write(sql.REPLACE_KEYS, values)
