@@ -13,11 +13,13 @@ from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
 
 from hoox_async._io.ledger.database import PostgresDatabase as LedgerDatabase
+from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.postgres.database import PostgresDatabase
 from hoox_async._io.stores.postgres.store import PostgresStore
 
+LEDGERS = ["ledger", "memory_ledger", "file_ledger"]
 SHARED = ["shared memory", "postgres"]
 
 
@@ -30,6 +32,10 @@ def closed(request: pytest.FixtureRequest) -> Store:
     if kind == "postgres":
         database: PostgresDatabase = request.getfixturevalue("shared_database")
         return PostgresStore(database, unique_name(), owns_database=True)
+    if kind == "memory_ledger":
+        return MemoryLedger()
+    if kind == "file_ledger":
+        return FileLedger(request.getfixturevalue("tmp_path") / "campaign.db")
     if kind == "ledger":
         shared: LedgerDatabase = request.getfixturevalue("ledger_database")
         return SharedLedger(shared, unique_name(), owns_database=True)
@@ -85,5 +91,7 @@ async def store(closed: Store) -> AsyncIterator[Store]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "closed" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("kinds")
-        kinds = marker.args if marker else ("memory", "sqlite", *SHARED, "ledger")
+        kinds = (
+            marker.args if marker else ("memory", "sqlite", *SHARED, "ledger", "memory_ledger", "file_ledger")
+        )
         metafunc.parametrize("closed", kinds, indirect=True)

@@ -339,7 +339,9 @@ async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
     assert await store.kept_delivery("att_unknown") is None
 
 
-@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
+@pytest.mark.kinds(
+    "memory", "sqlite", "memory_ledger", "file_ledger"
+)  # a shared store has the times of attempts only
 async def test_send_times_come_back_in_order(store: Store) -> None:
     """`recent_sends` returns the times after the given one, oldest first, to the microsecond."""
     store.note_sends([after(3), after(1)])
@@ -360,7 +362,9 @@ async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
     assert await store.recent_sends(after(-1)) == [NOW, NOW]
 
 
-@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
+@pytest.mark.kinds(
+    "memory", "sqlite", "memory_ledger", "file_ledger"
+)  # a shared store has the times of attempts only
 async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store) -> None:
     """An attempt that is recorded late, after a failed write, drops no newer send times."""
     await store.note_sends([after(600)])
@@ -369,7 +373,9 @@ async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store
     assert after(600) in await store.recent_sends(after(-1))
 
 
-@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
+@pytest.mark.kinds(
+    "memory", "sqlite", "memory_ledger", "file_ledger"
+)  # a shared store has the times of attempts only
 async def test_old_send_times_are_dropped(store: Store) -> None:
     """Send times out of reach of any quota's window are dropped, also those of a clock that was set back."""
     for times in ([after(9000)], [after(0), after(170)], [after(200)]):

@@ -38,6 +38,7 @@ from .transaction import Engine, Question, Rows, Transaction, Work
 
 PAGE = 500
 _ALL = 1 << 62
+_KEPT = "AND i.state <> 'forgotten'"
 _GUESSES = 1000  # rows that this process wrote last
 
 _T = TypeVar("_T")
@@ -177,7 +178,7 @@ class Ledger:
 
         One that another process plans meanwhile may be missing.
         """
-        async for intent in self._stream("AND i.state <> 'forgotten'"):
+        async for intent in self._stream(_KEPT):
             yield intent
 
     async def stream_accepted(self) -> AsyncIterator[Intent]:
@@ -318,6 +319,17 @@ def _owner(row: Sequence[Any]) -> str:
 
 def _by_name(budgets: Sequence[Rows]) -> dict[str, StoredBudget]:
     return {rows[0][0]: intent_rows.read_budget(rows[0]) for rows in budgets if rows}
+
+
+def intents_of(states: Collection[IntentState] | None, place: Place) -> Question:
+    """The question for all intents in these states (None: in any), in the order of the plan."""
+    condition = _KEPT if states is None else _in_states(states)
+    return _page(condition), place.values(after=0, size=_ALL)
+
+
+def page_of_all(after: int) -> Question:
+    """The question for a page of the only workspace of a file."""
+    return _page(_KEPT), {"workspace": 1, "after": after, "size": PAGE}
 
 
 def _page(condition: str) -> str:

@@ -93,6 +93,25 @@ RELEASE = (
     "AND state = 'planned' AND key = coalesce(CAST(:key AS text), key)"
 )
 
+# --- forgetting, in memory only: the look stays claimed, and its avatar's origin known
+
+FORGET = (
+    (
+        "INSERT INTO hoox.sends (workspace, sent_at) SELECT workspace, sent_at FROM hoox.attempts "
+        "WHERE intent = :seq"
+    ),
+    (
+        "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
+        "AND attempt IN (SELECT id FROM hoox.attempts WHERE intent = :seq)"
+    ),
+    "DELETE FROM hoox.attempts WHERE intent = :seq",
+    "DELETE FROM hoox.intents WHERE seq = :seq AND look_id IS NULL",
+    (
+        "UPDATE hoox.intents SET key = 'forgotten ' || seq, state = 'forgotten', record = :source "
+        "WHERE seq = :seq"
+    ),
+)
+
 # --- budgets
 
 OPEN_BUDGET = (

@@ -10,6 +10,7 @@ WORKSPACE = (
     "w.key_confirmed FROM hoox.workspaces w WHERE w.name = :name"
 )
 KEY_SALT = "SELECT salt FROM hoox.key_salt"
+ADD_KEY_SALT = "INSERT INTO hoox.key_salt (id, salt) VALUES (1, :salt)"
 ONE_AT_A_TIME = "UPDATE hoox.key_salt SET salt = salt"  # so workspaces appear in the order of their numbers
 ADD_WORKSPACE = (
     "INSERT INTO hoox.workspaces (name, base_url, fingerprint) VALUES (:name, :base_url, :fingerprint) "
@@ -23,3 +24,4 @@ CONFIRM_KEY = (
     "UPDATE hoox.workspaces SET key_confirmed = 1 "
     "WHERE id = :workspace AND fingerprint = :fingerprint AND key_confirmed = 0"
 )
+KEY_IS_VALID = "UPDATE hoox.workspaces SET key_confirmed = 1 WHERE id = :workspace"

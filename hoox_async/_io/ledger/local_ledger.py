@@ -1,0 +1,256 @@
+"""The ledger of one process: in a SQLite file, or in memory where there is no store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+
+from ..._core.intents.intent import Intent, IntentState
+from ..._core.intents.records import text_of_source
+from ..._core.intents.transitions import Send, Transition, recovery_transitions
+from ...errors import StoreError, StoreLocked
+from ..clock import Clock
+from ..protocols import Workspace
+from ..stores.index_changes import FORGETTABLE
+from ..stores.one_process import OneProcessStore
+from ..stores.workspace_binding import Binding, plain_url, require_new_key, require_url
+from . import statements as sql
+from . import workspace_statements
+from .binding import WorkspaceRow
+from .intent_rows import Place, Row, Written, to_microseconds
+from .ledger import Ledger, intents_of
+from .sqlite import SQLiteEngine
+from .sqlite_file import SQLiteFile, SQLiteMemory
+from .sqlite_reader import read_file
+from .sqlite_schema import ME
+from .transaction import Transaction, Work
+
+_NAME = "default"
+_KEPT_SENDS = timedelta(minutes=2) // timedelta(microseconds=1)
+
+_T = TypeVar("_T")
+
+
+class LocalLedger(OneProcessStore, Ledger):
+    """A `Ledger` in a SQLite database, for one session at a time."""
+
+    _engine: SQLiteEngine
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._place = Place(0, ME)
+        self._newer = False
+        self._opened: SQLiteEngine | None = None
+        self._key_confirmed = False
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._file.name
+
+    async def open(self, workspace: Workspace) -> None:
+        """Open the database, bind it, and mark what a crash left SENDING as UNKNOWN, in one transaction.
+
+        Raises `StoreLocked` naming the holder, `StoreMismatch` where it belongs to another base URL or API
+        key, `StoreError` where it is damaged, newer than this version, or cannot be written.
+        """
+        opened = self._opened
+        if opened is not None and opened.inherited:
+            raise StoreError(opened.inherited)
+        if opened is not None and not opened.is_closed:
+            raise StoreLocked(
+                f"{self.name} is open in another session of this process; one session at a time"
+            )
+        await self.aclose()  # of an earlier session, if that is still under way
+        self._key_confirmed = False
+        engine = self._engine = self._opened = SQLiteEngine(self._file)
+        try:
+            at = Clock(asyncio.get_running_loop()).utc()
+            await engine.open(at, partial(self._prepare, workspace))
+        except Exception:  # after a cancelled opening `aclose` still has to wait for the thread
+            self._opened = None
+            raise
+
+    async def aclose(self) -> None:
+        """Write what is waiting to be written and close. It can be called at any time, and again.
+
+        In a forked child it does nothing, since the database belongs to the parent.
+        """
+        if self._opened is not None and not self._opened.inherited:
+            await self._opened.aclose()
+
+    # --- binding, on the thread
+
+    def _prepare(self, workspace: Workspace, tx: Transaction, version: int) -> None:
+        self._place = Place(self._bind(workspace, tx, is_new=version == 0), ME)
+        for intent in self._of_state(IntentState.SENDING, tx):
+            self._advance(intent.key, recovery_transitions(intent), tx)
+
+    def _bind(self, workspace: Workspace, tx: Transaction, *, is_new: bool) -> int:
+        """The number of the workspace, which the database belongs to from now on. Raises `StoreMismatch`."""
+        if is_new:
+            binding = self._binding(workspace, None)
+            tx.write(workspace_statements.ADD_KEY_SALT, {"salt": binding.salt.hex()})
+            values = {
+                "name": _NAME,
+                "base_url": binding.base_url,
+                "fingerprint": binding.fingerprint.hex(),
+            }
+            tx.write(workspace_statements.ADD_WORKSPACE, values)
+        salts, rows = tx.ask(
+            (workspace_statements.KEY_SALT, {}), (workspace_statements.WORKSPACE, {"name": _NAME})
+        )
+        if not salts or not rows:
+            raise StoreError(
+                "the record of its workspace is damaged: restore a copy of it, or start with a new file"
+            )
+        row = WorkspaceRow(*rows[0])
+        require_url(row.base_url, workspace, self.name)
+        binding = self._binding(workspace, bytes.fromhex(salts[0][0]))
+        if not row.has_key(binding.fingerprint.hex()):
+            self._replace_key(row, binding, workspace, tx)
+        return row.id
+
+    def _replace_key(
+        self, row: WorkspaceRow, binding: Binding, workspace: Workspace, tx: Transaction
+    ) -> None:
+        self._place = Place(row.id, ME)
+        is_free = not row.key_confirmed and all(intent.never_charged for intent in self._of_state(None, tx))
+        if not is_free:
+            require_new_key(workspace, self.name)
+        values = {"fingerprint": binding.fingerprint.hex(), "older": None, "was": row.fingerprint}
+        tx.write(
+            workspace_statements.REPLACE_KEYS,
+            self._place.values(was_older=row.older_fingerprint or "", **values),
+        )
+
+    def _of_state(self, state: IntentState | None, tx: Transaction) -> list[Intent]:
+        question = intents_of(None if state is None else (state,), self._place)
+        [rows] = tx.ask(question)
+        return [self._read(Row(*row)) for row in rows]
+
+    def _binding(self, workspace: Workspace, salt: bytes | None) -> Binding:
+        return Binding.to(workspace, salt)
+
+    def confirm_key(self) -> None:
+        """Bind the database to its API key for good. Returns at once; it is written with the next write."""
+        opened = self._opened
+        if not self._key_confirmed and opened is not None and not opened.is_closed and not opened.inherited:
+            self._key_confirmed = True
+            # not awaited: if a full disk prevents it, the next session does it again
+            opened.run(lambda tx: tx.write(workspace_statements.KEY_IS_VALID, self._place.values()))
+
+    # --- intents
+
+    async def _change(self, key: str, work: Work[Written]) -> Written:  # noqa: ARG002 -- nothing is guessed
+        return await self._run(work)
+
+    def _plan(self, intent: Intent, tx: Transaction) -> Written:
+        if intent.state is IntentState.SENDING:
+            self._engine.require_files()
+        return super()._plan(intent, tx)
+
+    def _advance(self, key: str, transitions: Sequence[Transition], tx: Transaction) -> Written:
+        if any(isinstance(step, Send) for step in transitions):
+            self._engine.require_files()
+        return super()._advance(key, transitions, tx)
+
+    async def release(self, key: str | None) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: no other process can give a planned intent other content."""
+        self._require_open()
+
+    async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: on disk all intents are kept."""
+        self._require_open()
+
+    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002
+        """None: the process has learned itself how long looks take."""
+        return []
+
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
+        """Write send times with the next commit. Returns at once; the result need not be awaited."""
+        times = [to_microseconds(moment) for moment in sent_at]
+
+        def add(tx: Transaction) -> None:
+            for time in times:
+                tx.write(sql.ADD_SEND, self._place.values(sent_at=time))
+            if times:  # future times too: they were written before the clock was set back
+                tx.write(sql.DROP_SENDS, self._place.values(newest=max(times), kept=_KEPT_SENDS))
+
+        return self._require_open().run(add)
+
+    async def _run(self, work: Work[_T], *, writes: bool = True) -> _T:
+        return await self._require_open().run(work, writes=writes)
+
+    def _require_open(self) -> SQLiteEngine:
+        if self._opened is None:
+            raise StoreError(f"{self.name}: the store is not open")
+        self._opened.require_usable()
+        return self._opened
+
+
+class FileLedger(LocalLedger):
+    """A ledger in the SQLite file ``path``."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        super().__init__(SQLiteFile(self.path))
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r})"
+
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
+        if not await anyio.to_thread.run_sync(os.path.exists, self.path):
+            return
+        async with await read_file(self.path) as snapshot:
+            async for intent in snapshot:
+                yield intent
+
+
+class MemoryLedger(LocalLedger):
+    """A ledger in memory, which ends with the process. A later session of it goes on with it.
+
+    An intent whose key cannot be used again is deleted by `forget`; its look stays claimed.
+    """
+
+    def __init__(self) -> None:
+        self._memory = SQLiteMemory("the memory store")
+        super().__init__(self._memory)
+
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
+    def _binding(self, workspace: Workspace, salt: bytes | None) -> Binding:
+        secret = workspace.api_key.encode("utf-8", "surrogatepass")  # its hash does not leave this process
+        return Binding(plain_url(workspace.base_url), salt or b"", hashlib.sha256(secret).digest())
+
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of earlier sessions, and of one that has it open."""
+        for intent in await self._snapshot():
+            yield intent
+
+    async def _snapshot(self) -> list[Intent]:
+        if self._opened is not None and not self._opened.is_closed:
+            return await self._run(partial(self._of_state, None), writes=False)
+        return self._memory.read(partial(self._of_state, None))
+
+    async def forget(self, key: str) -> None:
+        """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""
+        await self._run(partial(self._forget, key))
+
+    def _forget(self, key: str, tx: Transaction) -> None:
+        [rows] = tx.ask(self._row(key))
+        intent = self._read(Row(*rows[0])) if rows else None
+        if intent is None or intent.own_key or intent.state not in FORGETTABLE:
+            return
+        source = text_of_source(intent.source.avatar_id) if intent.source is not None else ""
+        for statement in sql.FORGET:
+            tx.write(statement, self._place.values(seq=rows[0][1], source=source))

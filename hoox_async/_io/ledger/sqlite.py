@@ -1,0 +1,110 @@
+"""SQLite as an engine of the ledger: the loop's side of a thread, on which all work runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from datetime import datetime
+from typing import TypeVar
+
+from ...errors import StoreError
+from ..stores.sqlite.worker_thread import WorkerThread, ignore_error
+from .sqlite_file import Done, Job, Prepare, SQLiteFile
+from .transaction import Work
+
+_T = TypeVar("_T")
+
+
+class SQLiteEngine:
+    """Runs the ledger's functions on one thread. Writes that arrive during a commit share the next one."""
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._loop = asyncio.get_running_loop()
+        self._worker = WorkerThread(self._loop)
+        self._waiting: deque[Job] = deque()
+        self._is_running = False
+        self._pid = os.getpid()
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self._file.name
+
+    @property
+    def inherited(self) -> str:
+        """Why it cannot be used, in a child that was forked after the opening; else empty."""
+        if os.getpid() == self._pid:
+            return ""
+        return (
+            f"{self.name}: the store belongs to process {self._pid}, from which this one was "
+            "forked: a forked process needs its own session and store"
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more work."""
+        return self._worker.ending
+
+    def require_usable(self) -> None:
+        """Raise `StoreError` where it is closed, or belongs to another process."""
+        if self.inherited:
+            raise StoreError(self.inherited)
+        if self.is_closed:
+            raise StoreError(f"{self.name}: the store is closed")
+
+    def require_files(self) -> None:
+        """Raise `StoreError` where the open files were removed or replaced. Called inside of work."""
+        self._file.require_files()
+
+    async def open(self, at: datetime, prepare: Prepare) -> None:
+        """Open the database. If that raises or is cancelled, it is closed."""
+        try:
+            await asyncio.shield(self._worker.run(self._file.open, at, prepare))
+        except asyncio.CancelledError:
+            self._end()
+            raise
+        except Exception:
+            await self.aclose()
+            raise
+
+    def run(self, work: Work[_T], *, writes: bool = True) -> asyncio.Future[_T]:
+        """Run the function in one of the next transactions. It need not be awaited."""
+        self.require_usable()
+        if asyncio.get_running_loop() is not self._loop:
+            raise StoreError(f"{self.name}: the store belongs to the loop that opened it")
+        future: asyncio.Future[_T] = self._loop.create_future()
+        future.add_done_callback(ignore_error)
+        self._waiting.append(Job(work, writes, future))
+        if not self._is_running:
+            self._start_group()
+        return future
+
+    async def aclose(self) -> None:
+        """Run what waits, close the database and end the thread."""
+        self._end()
+        await self._worker.ended()
+
+    def _end(self) -> None:
+        if not self.is_closed:
+            self._worker.end(self._file.finish, self._waiting).add_done_callback(self._resolve)
+
+    def _start_group(self) -> None:
+        self._is_running = True
+        self._worker.run(self._file.run, self._waiting).add_done_callback(self._group_done)
+
+    def _group_done(self, group: asyncio.Future[list[Done]]) -> None:
+        self._is_running = False
+        self._resolve(group)
+        if self._waiting and not self.is_closed:
+            self._start_group()
+
+    def _resolve(self, group: asyncio.Future[list[Done]]) -> None:
+        for job, value, error in group.result():
+            if job.future.done():  # its caller was cancelled; it is written nevertheless
+                continue
+            if error is not None:
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(value)

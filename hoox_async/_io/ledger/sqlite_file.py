@@ -1,0 +1,268 @@
+"""A SQLite database on its thread: opening, transactions, closing. Nothing here knows of the loop."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakSet
+
+from ...errors import StoreError
+from ..stores.sqlite import missing_wal
+from ..stores.sqlite.database import (
+    _close,
+    _identity,
+    _keep_open,
+    _require_place,
+    create_private,
+)
+from ..stores.sqlite.error_translation import FAILURES, store_error, translated
+from ..stores.sqlite.file_lock import FileLock
+from . import sqlite_schema
+from .dialect import SQLITE
+from .transaction import Question, Rows, Transaction, Values, Work
+
+_MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
+
+_T = TypeVar("_T")
+Prepare = Callable[[Transaction, int], None]
+"""Runs in the transaction that opens a file, with the version of its tables before; 0 for a new file."""
+
+
+class Job(NamedTuple):
+    """A function that is to run in a transaction, and the future of the caller who waits for it."""
+
+    work: Work[Any]
+    writes: bool
+    future: Any
+
+
+class Done(NamedTuple):
+    """The result of a job: its value, or the error that it raised."""
+
+    job: Job
+    value: Any
+    error: Exception | None
+
+
+class SQLiteTransaction:
+    """What a function has of an open transaction, in which nobody else writes."""
+
+    may_guess = False
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def ask(self, *questions: Question) -> list[Rows]:
+        return [self._db.execute(SQLITE.compile(text), values).fetchall() for text, values in questions]
+
+    def write(self, statement: str, values: Values) -> None:
+        self._db.execute(SQLITE.compile(statement), values)
+
+
+class SQLiteFile:
+    """One open SQLite file. All methods are called on one thread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._db: sqlite3.Connection | None = None
+        self._lock: FileLock | None = None
+        self._files: dict[str, tuple[int, int]] = {}
+        _files.add(self)
+
+    def open(self, at: datetime, prepare: Prepare) -> None:
+        """Lock, check and migrate the file, and run ``prepare`` in the same transaction.
+
+        Raises `StoreError`. Then it holds nothing.
+        """
+        try:
+            with translated(self.name):
+                self._open(at, prepare)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, at: datetime, prepare: Prepare) -> None:
+        path = os.path.realpath(self.name)  # so that a link to the file has the same lock
+        _require_place(self.name, Path(path))
+        lock = FileLock(path)
+        lock.acquire(at)
+        self._lock = lock
+        missing_wal.require_wal(path, self.name)
+        create_private(path)
+        db = self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
+        version = sqlite_schema.version_of(db, self.name)
+        sqlite_schema.check(db, self.name)
+        in_wal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal"
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        self._begin(writes=True)
+        sqlite_schema.migrate(db, version)
+        # a file that cannot be written fails here, before money is spent
+        db.execute("UPDATE members SET host = ?", (at.isoformat(),))
+        prepare(SQLiteTransaction(db), version)
+        if in_wal:  # some file systems do not support it; there everything is in the main file at once
+            missing_wal.set_mark(db)
+        db.execute("COMMIT")
+        if in_wal:
+            missing_wal.require_mark(db, path)
+        names = [path, f"{path}.lock", *([f"{path}-wal"] if in_wal else [])]
+        self._files = {name: _identity(name) for name in names}
+
+    def run(self, waiting: deque[Job]) -> list[Done]:
+        """Run a group of waiting jobs in one commit. What they wrote is durable when this returns."""
+        jobs: list[Job] = []
+        while waiting and len(jobs) < _MAX_JOBS:
+            jobs.append(waiting.popleft())
+        try:
+            return self._together(jobs)
+        except Exception:  # the whole group failed: with one transaction per job, only the faulty jobs fail
+            return [self._alone(job) for job in jobs]
+
+    def finish(self, waiting: deque[Job]) -> list[Done]:
+        """Run all jobs that still wait, then close."""
+        done: list[Done] = []
+        while waiting:
+            done += self.run(waiting)
+        self.close()
+        return done
+
+    def close(self) -> None:
+        """Close the file and release the lock. Never raises: reported writes are durable already."""
+        db, self._db = self._db, None
+        if db is not None:
+            _close(db)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def abandon(self) -> None:
+        """In a forked child: forget the file without closing it, since it is still open in the parent."""
+        db, self._db = self._db, None
+        if db is not None:
+            _keep_open(db)
+
+    def require_files(self) -> None:
+        """Raise `StoreError` where the open files were removed or replaced.
+
+        Writes to such files are lost with this process, and a second session could open the path.
+        """
+        for name, opened in self._files.items():
+            try:
+                found: tuple[int, int] | None = _identity(name)
+            except OSError:
+                found = None
+            if found != opened:
+                raise StoreError(
+                    f"{name} was {'replaced' if found else 'removed'} while the store was open: nothing is "
+                    "sent any more, since it could not be recorded. Put the store's files back, or close "
+                    "the session and open it again"
+                )
+
+    def _together(self, jobs: Iterable[Job]) -> list[Done]:
+        try:
+            self._begin(writes=any(job.writes for job in jobs))
+            done = [self._within(job) for job in jobs]
+            self._execute("COMMIT")
+        except Exception:
+            self._roll_back()
+            raise
+        return done
+
+    def _within(self, job: Job) -> Done:
+        """Run one job inside the group's transaction. Raises `sqlite3.Error`, which may have ended that."""
+        if job.writes:
+            self._execute("SAVEPOINT job")
+        try:
+            value = job.work(SQLiteTransaction(self._connection()))
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            if job.writes:
+                self._execute("ROLLBACK TO job")
+                self._execute("RELEASE job")
+            return Done(job, None, self._translated(error))
+        if job.writes:
+            self._execute("RELEASE job")
+        return Done(job, value, None)
+
+    def _alone(self, job: Job) -> Done:
+        try:
+            self._begin(writes=job.writes)
+            value = job.work(SQLiteTransaction(self._connection()))
+            self._execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            return Done(job, None, self._translated(error))
+        return Done(job, value, None)
+
+    def _translated(self, error: Exception) -> Exception:
+        if not isinstance(error, FAILURES):
+            return error
+        translation = store_error(self.name, error)
+        if translation is not error:
+            translation.__cause__ = error
+        return translation
+
+    def _begin(self, *, writes: bool) -> None:
+        # a group that only reads takes no write lock, so it works on a full disk too
+        self._execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def _roll_back(self) -> None:
+        with suppress(Exception):
+            if self._connection().in_transaction:
+                self._execute("ROLLBACK")
+
+    def _execute(self, statement: str) -> None:
+        self._connection().execute(statement)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreError(f"{self.name}: the store is not open")
+        return self._db
+
+
+class SQLiteMemory(SQLiteFile):
+    """A database in memory. It stays when it is closed, and is opened again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._kept: sqlite3.Connection | None = None
+
+    def _open(self, at: datetime, prepare: Prepare) -> None:  # noqa: ARG002
+        db = self._db = self._kept or sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False
+        )
+        self._begin(writes=True)
+        try:
+            if self._kept is None:
+                sqlite_schema.make_tables(db)
+            prepare(SQLiteTransaction(db), int(self._kept is not None))
+            db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._kept = db
+
+    def close(self) -> None:
+        """Close it until it is opened again."""
+        self._db = None
+
+    def read(self, work: Work[list[_T]]) -> list[_T]:
+        """Run a function that only reads, at once, while it is closed. Empty where it was never open."""
+        return work(SQLiteTransaction(self._kept)) if self._kept is not None else []
+
+
+def _abandon_in_child() -> None:
+    for file in tuple(_files):
+        file.abandon()
+
+
+_files: WeakSet[SQLiteFile] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)
