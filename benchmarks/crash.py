@@ -61,7 +61,7 @@ from hoox_async import (
     Timeouts,
 )
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.sqlite.reader import read_store
+from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async.errors import HooxError, StoreError
 from hoox_async.events import OutcomeLost
 from hoox_async.postgres import PostgresDatabase

@@ -67,7 +67,7 @@ class BatchReport:
 
             async with offline_workspace(str(store), workspace, schema=schema) as records:
                 return cls([outcome_of(intent) async for intent in records.intents()])
-        from .._io.stores.sqlite.reader import read_store
+        from .._io.ledger.sqlite_reader import read_store
 
         async with await read_store(store) as snapshot:
             return cls([outcome_of(intent) async for intent in snapshot])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_kit import AVATARS, Cli, campaign
 
-from hoox_async._io.stores.sqlite.file_lock import FileLock
+from hoox_async._io.ledger.file_lock import FileLock
 from hoox_async.sandbox import Fault
 
 

@@ -19,8 +19,8 @@ from hoox_async._core.intents.costs import format_amount
 from hoox_async._core.intents.intent import Evidence, Intent
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._core.intents.transitions import Accept, Send
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async._report import BatchReport
 from hoox_async._report.formatting import format_duration
 from hoox_async._report.jsonl import write_atomically

@@ -11,9 +11,9 @@ from session_kit import made, on_space, prompt, sends
 
 from hoox_async import BatchRunner, HooxSession, backup_store
 from hoox_async._api.endpoints import Endpoint
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import HooxError, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 

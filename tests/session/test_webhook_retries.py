@@ -15,7 +15,7 @@ from test_supervision import Defect, raises_once
 from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._session import runtime_of
 from hoox_async._session.webhook_processor import WebhookProcessor
 from hoox_async.errors import StoreError

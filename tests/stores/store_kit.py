@@ -14,9 +14,9 @@ from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._core.intents.intent import Evidence, Intent
 from hoox_async._core.intents.transitions import Accept, Send, Settle
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._io.protocols import Store, Workspace
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -100,4 +100,4 @@ async def refused(path: Path, wanted: str) -> None:
 
 async def pragma(store: SQLiteStore, command: str) -> None:
     """Run a PRAGMA on the store's own connection."""
-    await store._read(lambda db: db.execute(f"PRAGMA {command}").fetchone())
+    await store._run(lambda tx: tx.ask((f"PRAGMA {command}", {})), writes=False)

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.stores import open_store
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.stores.postgres.store import PostgresStore
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError
 
 
 def test_none_opens_a_new_memory_store() -> None:
     """`open_store(None)` gives a memory store, each time a new one."""
-    assert isinstance(open_store(None), MemoryStore)
+    assert isinstance(open_store(None), MemoryLedger)
     assert open_store(None) is not open_store(None)
 
 
@@ -40,7 +40,7 @@ def test_a_url_gives_the_default_workspace(scheme: str) -> None:
 
 def test_a_store_is_taken_as_it_is() -> None:
     """`open_store` of a store returns that store."""
-    store = MemoryStore()
+    store = MemoryLedger()
     assert open_store(store) is store
 
 

@@ -15,10 +15,10 @@ import pytest
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async._core.intents.intent import Intent
+from hoox_async._io.ledger import sqlite_schema as schema
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async._io.stores import store_budget
-from hoox_async._io.stores.sqlite import schema
-from hoox_async._io.stores.sqlite.reader import read_store
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 
@@ -71,7 +71,7 @@ async def test_a_newer_version_is_refused(path: Path) -> None:
     """A file of a version to come is refused, and the error says to upgrade."""
     await fill(path, 1)
     db = sqlite3.connect(path)
-    db.execute(f"PRAGMA user_version = {max(schema.MIGRATIONS) + 1}")
+    db.execute(f"PRAGMA user_version = {schema.STORED + max(schema.MIGRATIONS) + 1}")
     db.close()
     await refused(path, "upgrade hoox-async")
 
@@ -98,7 +98,7 @@ async def test_a_migration_is_all_or_nothing(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(schema, "MIGRATIONS", broken)
     await refused(path, "extra")
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (newest,)
+    assert db.execute("PRAGMA user_version").fetchone() == (schema.STORED + newest,)
     assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
     db.close()
     monkeypatch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, newest + 1: ("CREATE TABLE extra (a)",)})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, planned, pragma, refused
 
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreError
 
 

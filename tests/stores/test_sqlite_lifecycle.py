@@ -16,8 +16,8 @@ from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
 pytestmark = pytest.mark.both_loops

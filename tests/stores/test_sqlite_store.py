@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import pytest
 from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 
-from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import IllegalTransition
-from hoox_async._io.stores.sqlite import queries
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger import ledger
+from hoox_async._io.ledger import statements as sql
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreError
 
 
@@ -115,10 +116,11 @@ async def test_equal_keys_have_unequal_fingerprints(tmp_path: Path) -> None:
         await store.open(WORKSPACE)
         await store.aclose()
         reader = sqlite3.connect(tmp_path / name)
-        found.append(dict(reader.execute("SELECT name, value FROM meta")))
+        found.append(reader.execute("SELECT salt, fingerprint FROM key_salt, workspaces").fetchone())
         reader.close()
-    assert found[0]["salt"] != found[1]["salt"]
-    assert found[0]["fingerprint"] != found[1]["fingerprint"]
+    (salt, fingerprint), (other_salt, other_fingerprint) = found
+    assert salt != other_salt
+    assert fingerprint != other_fingerprint
 
 
 async def test_the_stream_reads_page_by_page(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,34 +144,34 @@ async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
     await asyncio.to_thread(elsewhere)
 
 
-@pytest.mark.parametrize(
-    ("read", "index"),
-    [
-        (lambda db: queries.by_ref(db, LookRef("a", "b")), "intents_ref"),
-        (lambda db: queries.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
-        (lambda db: queries.page_in_states(db, [IntentState.ACCEPTED], 0, 50), "intents_open"),
-        (lambda db: queries.page_delivered(db, 0, 50), "PRIMARY KEY"),
-        (lambda db: queries.by_attempt(db, "att_1"), "PRIMARY KEY"),
-        (lambda db: queries.get(db, ["a"]), "intents"),
-        (lambda db: queries.claimed_looks(db, "avtr_1"), "PRIMARY KEY"),
-    ],
-)
-async def test_questions_use_an_index(store: SQLiteStore, read: Any, index: str) -> None:
-    """The queries that a session repeats use an index and never read all rows."""
+PLANS = {
+    "by_ref": (sql.BY_REF, "intents_look"),
+    "by_attempt": (sql.BY_ATTEMPT, "sqlite_autoindex_attempts"),
+    "owner": (sql.OWNER, "intents_look"),
+    "row": (sql.ROW, "sqlite_autoindex_intents"),
+    "page": (ledger.page_of(None, 0)[0], "intents_page"),
+    "unknown or sending": (ledger.page_of([IntentState.UNKNOWN, IntentState.SENDING], 0)[0], "intents_open"),
+    "accepted": (ledger.page_of([IntentState.ACCEPTED], 0)[0], "intents_open"),
+    "counts": (sql.COUNT_OPEN, "intents_open"),
+    "delivered": (sql.DELIVERED, "intents_open"),
+    "claimed": (sql.CLAIMED, "sqlite_autoindex_claimed"),
+    "made": (sql.MADE, "intents_look"),
+    "copies": (sql.COPIES, "intents_page"),
+    "recent sends": (sql.RECENT_SENDS, "attempts_sent_at"),
+    "own sends": (sql.RECENT_SENDS, "sends_sent_at"),
+}
 
-    def plans(db: sqlite3.Connection) -> list[str]:
-        statements: list[str] = []
-        db.set_trace_callback(statements.append)
-        read(db)
-        db.set_trace_callback(None)
-        return [row[3] for text in statements for row in db.execute("EXPLAIN QUERY PLAN " + text)]
 
-    query_plan = await store._read(plans)
-    assert any(index in line for line in query_plan)
-    assert not any(
-        line.startswith("SCAN") and "USING INDEX" not in line and "json_each" not in line
-        for line in query_plan
-    )
+@pytest.mark.parametrize(("statement", "index"), PLANS.values(), ids=PLANS)
+async def test_no_statement_reads_all_rows(store: SQLiteStore, statement: str, index: str) -> None:
+    """Every statement of the ledger that reads more than a row is answered by an index, in its order."""
+    names = re.findall(r"(?<![:\w]):([a-z_]\w*)", statement)
+    question = (f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(names, 1))
+    [rows] = await store._run(lambda tx: tx.ask(question), writes=False)
+    lines = [row[3] for row in rows]
+    assert any(index in line for line in lines)
+    assert not [line for line in lines if line.startswith("SCAN") and line != "SCAN i"]
+    assert not [line for line in lines if "TEMP B-TREE FOR ORDER BY" in line]
 
 
 async def test_an_empty_file_becomes_a_store(path: Path) -> None:

@@ -15,8 +15,8 @@ from test_store_wal import KILLED, copy
 
 from hoox_async import backup_store
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.sqlite import backup
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger import backup
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete
 
 
@@ -134,7 +134,7 @@ async def test_a_copy_that_fails_leaves_nothing(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("hoox_async._io.stores.sqlite.schema.check", full)
+    monkeypatch.setattr("hoox_async._io.ledger.sqlite_schema.check", full)
     with pytest.raises(StoreError, match=r"copy\.db.*full"):
         await backup_store(path, tmp_path / "copy.db")
     assert copies(tmp_path) == []

@@ -10,12 +10,12 @@ import pytest
 from store_kit import WORKSPACE, child
 
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 
 # A state is printed when the write before it has returned: what the parent reads was acknowledged.
 WRITE = """
 import asyncio, os, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, accept, planned, send
 
 def acknowledge(*words):

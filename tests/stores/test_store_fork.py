@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from store_kit import WORKSPACE, child
 
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreLocked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is fork
 # `use` and `reopen` tell what happens to the store in the child.
 PARENT = """
 import asyncio, gc, json, os, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import HooxError
 from store_kit import WORKSPACE, planned
 
@@ -122,7 +122,7 @@ async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
 
 HOLD = """
 import asyncio, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, planned
 
 async def main():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send
@@ -13,7 +10,6 @@ from store_kit import NOW, WORKSPACE, accept, planned, send
 from hoox_async._core.intents.intent import Reason
 from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
 from hoox_async._io.protocols import Store, Workspace
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")
@@ -91,13 +87,3 @@ async def test_confirming_never_raises(closed: Store) -> None:
     closed.confirm_key()
     await life(closed, WORKSPACE, confirmed=True)
     closed.confirm_key()
-
-
-async def test_an_existing_file_counts_as_confirmed(tmp_path: Path) -> None:
-    """A file from before this rule, which says nothing of it, belongs to its key."""
-    path = tmp_path / "campaign.db"
-    await life(SQLiteStore(path), WORKSPACE, confirmed=False)
-    with closing(sqlite3.connect(path)) as db, db:
-        assert db.execute("DELETE FROM meta WHERE name = 'key_unconfirmed'").rowcount == 1
-    with pytest.raises(StoreMismatch):
-        await SQLiteStore(path).open(WRONG)

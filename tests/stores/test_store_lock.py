@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, child, planned
 
-from hoox_async._io.stores.sqlite.file_lock import FileLock
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.file_lock import FileLock
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreError, StoreLocked
 
 HOLD = """
 import asyncio, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, planned
 
 async def main():

@@ -12,12 +12,12 @@ from store_kit import WORKSPACE, accept, child, planned, send
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import advance
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async.errors import StoreError
 
 CHILD = """
 import asyncio, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, planned
 
 async def main():

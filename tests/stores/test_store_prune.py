@@ -16,10 +16,10 @@ from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, PromptAvat
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
+from hoox_async._io.ledger import file_pruning as prune_module
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.sqlite_file import SQLiteFile as Database
 from hoox_async._io.protocols import Store
-from hoox_async._io.stores.sqlite import prune as prune_module
-from hoox_async._io.stores.sqlite.database import Database
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError, KeyConflict, StoreError, StoreLocked
 from hoox_async.sandbox import Sandbox
 
@@ -149,7 +149,7 @@ async def test_pruning_again_changes_nothing(path: Path) -> None:
 
 async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All pages are pruned, and counted by the dry run."""
-    monkeypatch.setattr(prune_module, "_PAGE", 2)
+    monkeypatch.setattr(prune_module, "PAGE", 2)
     await filled(path, 5)
     assert (await prune_store(path, older_than=LONG_AGO, dry_run=True)).pruned == 5
     assert (await prune_store(path, older_than=LONG_AGO)).pruned == 5

@@ -16,13 +16,13 @@ from blockbuster import blockbuster_ctx
 from store_kit import WORKSPACE, child, planned, read_only, send
 
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.stores.sqlite.reader import read_store
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async.errors import StoreError
 
 CRASH = """
 import asyncio, os, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, planned
 
 async def main():

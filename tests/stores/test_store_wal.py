@@ -14,16 +14,16 @@ from store_kit import WORKSPACE, child, planned, pragma, send
 
 from hoox_async import recover_store
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.ledger import missing_wal, sqlite_schema
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.sqlite import missing_wal, schema
-from hoox_async._io.stores.sqlite.reader import read_store
-from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
 
 # Opens the store, writes, and is killed: before the statement that begins so (argument 2), or at the end.
 KILLED = """
 import asyncio, os, sqlite3, sys
-from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from store_kit import WORKSPACE, planned, send
 
 class Killed(sqlite3.Connection):
@@ -249,7 +249,7 @@ async def test_a_reader_that_prevents_the_mark(path: Path, monkeypatch: pytest.M
 async def test_another_programs_database_with_that_bit(path: Path) -> None:
     """The bit means nothing in a database that is not ours."""
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {schema.MARK}")
+        db.execute(f"PRAGMA user_version = {sqlite_schema.MARK}")
     with pytest.raises(StoreError, match="another program"):
         await SQLiteStore(path).open(WORKSPACE)
 

@@ -327,9 +327,10 @@ def intents_of(states: Collection[IntentState] | None, place: Place) -> Question
     return _page(condition), place.values(after=0, size=_ALL)
 
 
-def page_of_all(after: int) -> Question:
-    """The question for a page of the only workspace of a file."""
-    return _page(_KEPT), {"workspace": 1, "after": after, "size": PAGE}
+def page_of(states: Collection[IntentState] | None, after: int) -> Question:
+    """The question for a page of the only workspace of a file: of intents in these states (None: in any)."""
+    condition = _KEPT if states is None else _in_states(states)
+    return _page(condition), {"workspace": 1, "after": after, "size": PAGE}
 
 
 def _page(condition: str) -> str:

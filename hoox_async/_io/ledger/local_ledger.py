@@ -28,7 +28,7 @@ from .intent_rows import Place, Row, Written, to_microseconds
 from .ledger import Ledger, intents_of
 from .sqlite import SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
-from .sqlite_reader import read_file
+from .sqlite_reader import read_store
 from .sqlite_schema import ME
 from .transaction import Transaction, Work
 
@@ -210,7 +210,7 @@ class FileLedger(LocalLedger):
         """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
         if not await anyio.to_thread.run_sync(os.path.exists, self.path):
             return
-        async with await read_file(self.path) as snapshot:
+        async with await read_store(self.path) as snapshot:
             async for intent in snapshot:
                 yield intent
 

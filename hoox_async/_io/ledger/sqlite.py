@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from ...errors import StoreError
-from ..stores.sqlite.worker_thread import WorkerThread, ignore_error
 from .sqlite_file import Done, Job, Prepare, SQLiteFile
 from .transaction import Work
+from .worker_thread import WorkerThread, ignore_error
 
 _T = TypeVar("_T")
 

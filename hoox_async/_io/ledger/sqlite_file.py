@@ -13,18 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ...errors import StoreError
-from ..stores.sqlite import missing_wal
-from ..stores.sqlite.database import (
-    _close,
-    _identity,
-    _keep_open,
-    _require_place,
-    create_private,
-)
-from ..stores.sqlite.error_translation import FAILURES, store_error, translated
-from ..stores.sqlite.file_lock import FileLock
-from . import sqlite_schema
+from . import missing_wal, sqlite_schema
 from .dialect import SQLITE
+from .file_lock import FileLock
+from .sqlite_errors import FAILURES, NO_STORE_YET, store_error, translated
 from .transaction import Question, Rows, Transaction, Values, Work
 
 _MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
@@ -86,6 +78,30 @@ class SQLiteFile:
         except BaseException:
             self.close()
             raise
+
+    def open_existing(self, at: datetime) -> None:
+        """Open a file that is a store already, without a workspace. Raises `StoreError`."""
+        if not Path(os.path.realpath(self.name)).is_file():
+            raise StoreError(f"{self.name}: there is no such file")
+
+        def prepare(tx: Transaction, version: int) -> None:  # noqa: ARG001
+            if not version:
+                raise StoreError(f"{self.name}: {NO_STORE_YET}")
+
+        self.open(at, prepare)
+
+    def transact(self, work: Work[_T]) -> _T:
+        """Run this in one transaction, which is durable when it returns."""
+        done = self._alone(Job(work, writes=True, future=None))
+        if done.error is not None:
+            raise done.error
+        value: _T = done.value
+        return value
+
+    def vacuum(self) -> None:
+        """Write the whole file anew, without the pages and the parts of pages that are free."""
+        with translated(self.name):
+            self._execute("VACUUM")
 
     def _open(self, at: datetime, prepare: Prepare) -> None:
         path = os.path.realpath(self.name)  # so that a link to the file has the same lock
@@ -241,7 +257,7 @@ class SQLiteMemory(SQLiteFile):
         self._begin(writes=True)
         try:
             if self._kept is None:
-                sqlite_schema.make_tables(db)
+                sqlite_schema.migrate(db, 0)
             prepare(SQLiteTransaction(db), int(self._kept is not None))
             db.execute("COMMIT")
         except BaseException:
@@ -266,3 +282,60 @@ def _abandon_in_child() -> None:
 _files: WeakSet[SQLiteFile] = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_in_child)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    # by name: closing a second descriptor of the file would drop SQLite's locks on it
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+_kept_open: list[sqlite3.Connection] = []
+
+
+def _keep_open(db: sqlite3.Connection) -> None:
+    """Never close the connection; it ends with the process, as if the process were killed.
+
+    SQLite deletes the ``-wal`` when the last connection is closed. That must not happen where the content of
+    the ``-wal`` could not be brought into the main file, nor in a forked child, where the file is its
+    parent's.
+    """
+    _kept_open.append(db)
+    try:  # at exit the interpreter would clear the list and so close them: hence an extra reference
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+    except (ImportError, AttributeError):  # pragma: no cover - not CPython, or built without ctypes
+        pass
+
+
+def _close(db: sqlite3.Connection) -> None:
+    marked = False
+    with suppress(Exception):  # a damaged file raises UnicodeError too: SQLite's messages quote its bytes
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        marked = missing_wal.is_marked(db)
+    if marked:
+        try:
+            missing_wal.seal(db)
+        except Exception:  # as on a full disk: then the mark and the -wal both stay
+            _keep_open(db)
+            return
+    with suppress(Exception):
+        db.close()
+
+
+def create_private(path: str) -> None:
+    """Create an empty file that only its owner can read, where there is none. Raises `OSError`.
+
+    SQLite gives its ``-wal`` and ``-shm`` the same mode. A file that exists keeps its own.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _require_place(name: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"{name}: there is no folder {path.parent}: make it first")
+    if path.is_dir():
+        raise StoreError(f"{name}: it is a folder, not a file")

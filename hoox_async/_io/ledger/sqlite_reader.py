@@ -13,19 +13,18 @@ from typing import Self
 
 from ..._core.intents.intent import Intent
 from ...errors import StoreError
-from ..stores.sqlite import missing_wal
-from ..stores.sqlite.error_translation import NO_STORE_YET, translated
-from ..stores.sqlite.worker_thread import WorkerThread
-from . import sqlite_schema
+from . import missing_wal, sqlite_schema
 from .intent_rows import Row
-from .ledger import PAGE, page_of_all
+from .ledger import PAGE, page_of
+from .sqlite_errors import NO_STORE_YET, translated
 from .sqlite_file import SQLiteTransaction
+from .worker_thread import WorkerThread
 
 
 class StoreSnapshot:
     """A store's intents as they were at one moment, in the order in which they were planned.
 
-    `read_file` returns it. Iterate over it with ``async for``, as often as you like; a few hundred intents
+    `read_store` returns it. Iterate over it with ``async for``, as often as you like; a few hundred intents
     are in memory at a time. Close it with ``aclose()``, or use it as an async context manager.
     """
 
@@ -63,7 +62,7 @@ class StoreSnapshot:
         await self._worker.ended()
 
 
-async def read_file(path: str | os.PathLike[str]) -> StoreSnapshot:
+async def read_store(path: str | os.PathLike[str]) -> StoreSnapshot:
     """Open a store's file read-only, without its lock and without an API key.
 
     Raises `StoreError` where the file is missing (it is not created), damaged, no store, or written by a
@@ -99,7 +98,7 @@ class _File:
         if self._db is None:
             raise StoreError(f"{self.path}: the snapshot is closed")
         with translated(self.path):
-            [rows] = SQLiteTransaction(self._db).ask(page_of_all(after))
+            [rows] = SQLiteTransaction(self._db).ask(page_of(None, after))
             page = [Row(*row) for row in rows]
             return (page[-1].seq if page else after), [row.read(newer=False) for row in page]
 

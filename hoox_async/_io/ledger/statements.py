@@ -112,6 +112,16 @@ FORGET = (
     ),
 )
 
+# --- pruning
+
+PRUNE = (
+    "UPDATE hoox.intents SET record = :record, crc = :crc WHERE seq = :seq",
+    (
+        "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
+        "AND attempt IN (SELECT id FROM hoox.attempts WHERE intent = :seq)"
+    ),
+)
+
 # --- budgets
 
 OPEN_BUDGET = (
@@ -144,10 +154,10 @@ KEEP_DELIVERY = (
     "WHERE a.workspace = :workspace AND a.id = :id ON CONFLICT DO NOTHING"
 )
 KEPT_DELIVERY = "SELECT record FROM hoox.deliveries WHERE workspace = :workspace AND attempt = :id"
-DELIVERED = (
-    "SELECT i.seq, a.id FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "
+DELIVERED = (  # the first condition names the small index of open intents
+    "SELECT i.seq, a.id FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "  # noqa: S608
     "JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id "
-    "WHERE i.workspace = :workspace AND i.state IN ('accepted', 'unknown') "
+    f"WHERE i.workspace = :workspace AND i.state IN {OPEN} AND i.state IN ('accepted', 'unknown') "
     "AND (i.seq, a.id) > (:after, :after_id) ORDER BY i.seq, a.id LIMIT :size"
 )
 ADD_SEND = "INSERT INTO hoox.sends (workspace, sent_at) VALUES (:workspace, :sent_at)"

@@ -15,14 +15,13 @@ import anyio.to_thread
 from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
 from ...errors import ConfigurationError
+from ..ledger.backup import back_up, recover
+from ..ledger.file_budgets import budget_of_file
+from ..ledger.file_pruning import preview, prune
+from ..ledger.local_ledger import FileLedger, MemoryLedger
+from ..ledger.sqlite_reader import read_store
 from ..protocols import Store
-from .memory import MemoryStore
 from .pruning import PruneResult
-from .sqlite.backup import back_up, recover
-from .sqlite.budgets import budget_of_file
-from .sqlite.prune import preview, prune
-from .sqlite.reader import read_store
-from .sqlite.store import SQLiteStore
 
 __all__ = [
     "PruneResult",
@@ -47,7 +46,7 @@ def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
     anything else.
     """
     if store is None:
-        return MemoryStore()
+        return MemoryLedger()
     if isinstance(store, str | os.PathLike):
         return _from_text(os.fspath(store))
     if callable(getattr(store, "advance", None)) and callable(getattr(store, "plan", None)):
@@ -209,4 +208,4 @@ def _from_text(path: object) -> Store:
     if path == ":memory:":
         raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
 
-    return SQLiteStore(path)
+    return FileLedger(path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...._core.intents.transitions import IllegalTransition
 from ....errors import HooxError, StoreError
-from ..sqlite.worker_thread import ignore_error
+from ...ledger.worker_thread import ignore_error
 from .error_translation import NoConnection, NotReplicated, database_error, no_connection
 from .url import DatabaseUrl
 

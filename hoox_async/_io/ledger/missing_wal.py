@@ -23,8 +23,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ....errors import StoreError, StoreIncomplete
-from .schema import APPLICATION_ID, MARK
+from ...errors import StoreError, StoreIncomplete
+from .sqlite_schema import APPLICATION_ID, MARK
 
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _ONE_FRAME = 32 + 24 + 512  # bytes: a header, and a frame with a page of the smallest size

@@ -9,13 +9,13 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ....errors import StoreError
-from ...publishing import publish_new
-from . import missing_wal, schema
-from .database import create_private
-from .error_translation import translated
+from ...errors import StoreError
+from ..publishing import publish_new
+from . import missing_wal, sqlite_schema
 from .file_lock import FileLock
-from .reader import connect_to_read
+from .sqlite_errors import translated
+from .sqlite_file import create_private
+from .sqlite_reader import connect_to_read
 
 _BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would read such a file as the copy's own
 
@@ -43,7 +43,7 @@ def _copy(db: sqlite3.Connection, part: Path) -> None:
         db.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
         missing_wal.clear_mark(copy)
-        schema.check(copy, str(part))
+        sqlite_schema.check(copy, str(part))
 
 
 def _require_free(place: Path) -> None:
@@ -67,8 +67,8 @@ def recover(name: str) -> None:
                 raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
             with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
-                schema.version_of(db, name)
-                schema.check(db, name)
+                sqlite_schema.version_of(db, name)
+                sqlite_schema.check(db, name)
                 missing_wal.clear_mark(db)
         finally:
             lock.release()

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ....errors import StoreError
-from ...error_words import words_of
+from ...errors import StoreError
+from ..error_words import words_of
 
 _MEANING = {
     "SQLITE_FULL": "the disk is full (or the file may not grow): nothing can be written",

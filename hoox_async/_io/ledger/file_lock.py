@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from weakref import WeakSet
 
-from ....errors import StoreError, StoreLocked
+from ...errors import StoreError, StoreLocked
 
 # an offset far behind the holder's name, since on Windows others cannot read a locked byte
 _LOCKED_BYTE = 1 << 30
