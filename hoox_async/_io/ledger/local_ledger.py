@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -25,8 +25,8 @@ from . import statements as sql
 from . import workspace_statements
 from .binding import WorkspaceRow
 from .intent_rows import Place, Row, Written, to_microseconds
-from .ledger import Ledger, intents_of
-from .sqlite import SQLiteEngine
+from .ledger import PAGE, Ledger, intents_of, page_of
+from .sqlite import MemoryEngine, SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
 from .sqlite_reader import read_store
 from .sqlite_schema import ME
@@ -41,13 +41,14 @@ _T = TypeVar("_T")
 class LocalLedger(OneProcessStore, Ledger):
     """A `Ledger` in a SQLite database, for one session at a time."""
 
-    _engine: SQLiteEngine
+    _engine: SQLiteEngine | MemoryEngine
 
-    def __init__(self, file: SQLiteFile) -> None:
+    def __init__(self, file: SQLiteFile, engine: Callable[[], SQLiteEngine | MemoryEngine]) -> None:
         self._file = file
+        self._new_engine = engine
         self._place = Place(0, ME)
         self._newer = False
-        self._opened: SQLiteEngine | None = None
+        self._opened: SQLiteEngine | MemoryEngine | None = None
         self._key_confirmed = False
 
     @property
@@ -70,7 +71,7 @@ class LocalLedger(OneProcessStore, Ledger):
             )
         await self.aclose()  # of an earlier session, if that is still under way
         self._key_confirmed = False
-        engine = self._engine = self._opened = SQLiteEngine(self._file)
+        engine = self._engine = self._opened = self._new_engine()
         try:
             at = Clock(asyncio.get_running_loop()).utc()
             await engine.open(at, partial(self._prepare, workspace))
@@ -189,7 +190,7 @@ class LocalLedger(OneProcessStore, Ledger):
     async def _run(self, work: Work[_T], *, writes: bool = True) -> _T:
         return await self._require_open().run(work, writes=writes)
 
-    def _require_open(self) -> SQLiteEngine:
+    def _require_open(self) -> SQLiteEngine | MemoryEngine:
         if self._opened is None:
             raise StoreError(f"{self.name}: the store is not open")
         self._opened.require_usable()
@@ -201,7 +202,8 @@ class FileLedger(LocalLedger):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        super().__init__(SQLiteFile(self.path))
+        file = SQLiteFile(self.path)
+        super().__init__(file, lambda: SQLiteEngine(file))
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -222,8 +224,8 @@ class MemoryLedger(LocalLedger):
     """
 
     def __init__(self) -> None:
-        self._memory = SQLiteMemory("the memory store")
-        super().__init__(self._memory)
+        memory = self._memory = SQLiteMemory("the memory store")
+        super().__init__(memory, lambda: MemoryEngine(memory))
 
     def __repr__(self) -> str:
         return "MemoryStore()"
@@ -234,13 +236,13 @@ class MemoryLedger(LocalLedger):
 
     async def read_unopened(self) -> AsyncIterator[Intent]:
         """Every intent of earlier sessions, and of one that has it open."""
-        for intent in await self._snapshot():
-            yield intent
-
-    async def _snapshot(self) -> list[Intent]:
-        if self._opened is not None and not self._opened.is_closed:
-            return await self._run(partial(self._of_state, None), writes=False)
-        return self._memory.read(partial(self._of_state, None))
+        after, more = 0, True
+        while more:
+            rows = [Row(*row) for row in self._memory.read(page_of(None, after))]
+            for row in rows:
+                yield self._read(row)
+            more = len(rows) == PAGE
+            after = rows[-1].seq if rows else after
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""

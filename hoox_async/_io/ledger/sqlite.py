@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ...errors import StoreError
-from .sqlite_file import Done, Job, Prepare, SQLiteFile
+from .sqlite_file import Done, Job, Prepare, SQLiteFile, SQLiteMemory
 from .transaction import Work
 from .worker_thread import WorkerThread, ignore_error
 
@@ -108,3 +108,46 @@ class SQLiteEngine:
                 job.future.set_exception(error)
             else:
                 job.future.set_result(value)
+
+
+class MemoryEngine:
+    """Runs the ledger's functions in memory, at once and on the loop: nothing waits for a disk."""
+
+    inherited = ""
+
+    def __init__(self, file: SQLiteMemory) -> None:
+        self._file = file
+        self.is_closed = False
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self._file.name
+
+    def require_usable(self) -> None:
+        """Raise `StoreError` where it is closed."""
+        if self.is_closed:
+            raise StoreError(f"{self.name}: the store is closed")
+
+    def require_files(self) -> None:
+        """Do nothing: there are none."""
+
+    async def open(self, at: datetime, prepare: Prepare) -> None:
+        """Open the database."""
+        self._file.open(at, prepare)
+
+    def run(self, work: Work[_T], *, writes: bool = True) -> asyncio.Future[_T]:  # noqa: ARG002
+        """Run the function in a transaction of its own. The answer is there at once."""
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(self._file.transact(work))
+        except Exception as error:
+            future.set_exception(error)
+            ignore_error(future)
+        return future
+
+    async def aclose(self) -> None:
+        """Close it until it is opened again."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._file.close()

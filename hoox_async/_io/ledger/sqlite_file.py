@@ -251,13 +251,9 @@ class SQLiteMemory(SQLiteFile):
         self._kept: sqlite3.Connection | None = None
 
     def _open(self, at: datetime, prepare: Prepare) -> None:  # noqa: ARG002
-        db = self._db = self._kept or sqlite3.connect(
-            ":memory:", isolation_level=None, check_same_thread=False
-        )
+        db = self._db = self._kept or sqlite_schema.in_memory()
         self._begin(writes=True)
         try:
-            if self._kept is None:
-                sqlite_schema.migrate(db, 0)
             prepare(SQLiteTransaction(db), int(self._kept is not None))
             db.execute("COMMIT")
         except BaseException:
@@ -269,9 +265,9 @@ class SQLiteMemory(SQLiteFile):
         """Close it until it is opened again."""
         self._db = None
 
-    def read(self, work: Work[list[_T]]) -> list[_T]:
-        """Run a function that only reads, at once, while it is closed. Empty where it was never open."""
-        return work(SQLiteTransaction(self._kept)) if self._kept is not None else []
+    def read(self, question: Question) -> Rows:
+        """The rows of this question, also while it is closed. None where it was never open."""
+        return SQLiteTransaction(self._kept).ask(question)[0] if self._kept is not None else []
 
 
 def _abandon_in_child() -> None:
