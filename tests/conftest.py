@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 from forms_kit import draw_forms
+from guarantees_kit import GUARANTEES
 from hypothesis import settings
 from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
 from process_count_kit import LIMIT, ProcessCount
@@ -30,6 +31,7 @@ BEHIND_PGBOUNCER = bool(os.environ.get("HOOX_TEST_PGBOUNCER"))
 pytest_plugins = ["pytester"]
 _TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 _PROCESSES: pytest.StashKey[ProcessCount] = pytest.StashKey()
+_GUARANTEED: pytest.StashKey[set[str]] = pytest.StashKey()
 
 # Examples of each property. Many more show what is rare: FUZZ_EXAMPLES=1000 python -m pytest tests/core
 settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")))
@@ -57,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(stack.close)
     config.stash[_PROCESSES] = ProcessCount(config.stash[_TEST_RUN].folder / "processes")
     config.stash[_PROCESSES].install()
+    config.stash[_GUARANTEED] = set()
+    config.pluginmanager.register(_Guaranteed(config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,13 +78,47 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         processes.quick_test = None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each report of a guarantee's test names it: with xdist, reports are all that the controller gets."""
+    for item in items:
+        marked = [marker.args[0] for marker in item.iter_markers("guarantee")]
+        item.user_properties += [("guarantee", text) for text in marked]
+
+
+class _Guaranteed:
+    """Notes which guarantees had a test that ran and passed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._seen = config.stash[_GUARANTEED]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self._seen.update(str(value) for name, value in report.user_properties if name == "guarantee")
+
+
+def _without_test(config: pytest.Config) -> list[str]:
+    """After a run of all quick tests: the guarantees of which no test has run and passed."""
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if (
+        not is_whole
+        or config.option.markexpr != "not slow"
+        or config.option.keyword
+        or hasattr(config, "workerinput")
+    ):
+        return []
+    return [each.text for each in GUARANTEES if each.text not in config.stash[_GUARANTEED]]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run whose quick tests have started too many processes."""
-    if len(session.config.stash[_PROCESSES].started()) > LIMIT and session.exitstatus == pytest.ExitCode.OK:
+    """Fail a run whose quick tests have started too many processes, or have left out a guarantee."""
+    too_many = len(session.config.stash[_PROCESSES].started()) > LIMIT
+    if (too_many or _without_test(session.config)) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for text in _without_test(config):
+        terminalreporter.write_line(f"a guarantee without a test that ran: {text}", red=True)
     started = config.stash[_PROCESSES].started()
     terminalreporter.write_line(f"processes that quick tests started: {len(started)} (at most {LIMIT})")
     if len(started) > LIMIT:
