@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -16,24 +15,16 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp.test_utils import unused_port
+from examples_kit import EXAMPLES, environment
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
-TESTED_ELSEWHERE = {"webhook_aiohttp.py", "webhook_fastapi.py"}  # tests/webhooks/test_webhook_examples.py
 ARGUMENTS = {
     "quickstart.py": ["pictures/"],
     "many_looks.py": ["--avatars", "2", "--scenes", "3", "--out", "out"],
     "logging_hook.py": [],
     "opentelemetry_hook.py": [],
 }
-
-
-def environment() -> dict[str, str]:
-    """Without a key, and with warnings shown as errors."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOOX_")}
-    return {**kept, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Run(NamedTuple):
@@ -76,12 +67,6 @@ def ended(folder: Path, process: subprocess.Popen[str]) -> Run:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
     return Run(folder, out, err)
-
-
-def test_every_example_is_run_by_a_test() -> None:
-    """A new example needs a test here or is named as tested elsewhere."""
-    programs = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    assert programs == ARGUMENTS.keys() | TESTED_ELSEWHERE
 
 
 def test_quickstart_ends_with_a_picture(runs: dict[str, Run]) -> None:
