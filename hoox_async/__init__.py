@@ -39,7 +39,7 @@ from ._api.requests import (
     Resolution,
     Style,
 )
-from ._batch import BatchRunner, Estimate, OutcomeStream
+from ._batch import BatchRunner, Estimate, OutcomeStream, Progress
 from ._core.intents.budget import Budget
 from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
@@ -142,6 +142,7 @@ __all__ = [
     "PermissionDenied",
     "Picture",
     "PictureSmaller",
+    "Progress",
     "PromptAvatar",
     "PrunedRequest",
     "QuotaSnapshot",

@@ -14,6 +14,7 @@ The way of an item:
 """
 
 from .estimate import Estimate
+from .progress import Progress
 from .runner import BatchRunner, OutcomeStream
 
-__all__ = ["BatchRunner", "Estimate", "OutcomeStream"]
+__all__ = ["BatchRunner", "Estimate", "OutcomeStream", "Progress"]

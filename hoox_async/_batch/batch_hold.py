@@ -51,7 +51,8 @@ class BatchHold:
         self._breaker = BatchBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
         self._outstanding: dict[Permit, bool] = {}  # permit → whether its POST is a probe
         self._is_holding = False
-        self._is_paused = False
+        self.is_paused = False
+        """Whether paid requests are held back since they get no answer."""
         self._reports_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -123,7 +124,7 @@ class BatchHold:
         if isinstance(decision, Go):
             return True
         self._is_holding = True
-        if decision.silent and not self._is_paused and not self._reports_silence:
+        if decision.silent and not self.is_paused and not self._reports_silence:
             self._reports_silence = True  # not now: the rate limiter is deciding, and a hook may call it
             self._clock.loop.call_soon(self._report_silence)
         return False
@@ -133,19 +134,19 @@ class BatchHold:
     def _report_silence(self) -> None:
         self._reports_silence = False
         since = self._oldest_sent_at()
-        if self._is_paused or since is None:
+        if self.is_paused or since is None:
             return
         left = self._answer_timeout - (self._clock.now() - since)
         self._pause(max(0.0, left), "the outstanding paid requests get no answer")
 
     def _pause(self, seconds: float, reason: str) -> None:
-        self._is_paused = True
+        self.is_paused = True
         _log.warning("a batch sends nothing new for %g s at most: %s", round(seconds, 1), reason)
         self._hooks.emit(Paused(seconds, reason))
 
     def _resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_paused:
+            self.is_paused = False
             _log.warning("the batch goes on")
 
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+    ValuesView,
+)
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
@@ -28,7 +37,7 @@ class BatchInput:
     """The caller's iterable, read lazily, and closed when it is left early."""
 
     def __init__(self, requests: Requests) -> None:
-        self.sized: bool = hasattr(requests, "__len__")
+        self.total: int | None = len(requests) if isinstance(requests, Sized) else None
         self._given = requests
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
@@ -75,7 +84,7 @@ class BatchInput:
             except StopAsyncIteration:
                 return []
         assert self._sync is not None
-        if self.sized:
+        if self.total is not None:
             return list(islice(self._sync, limit))
         clock = asyncio.get_running_loop().time
         until, page = clock() + _MAX_BLOCKING, []
@@ -111,9 +120,9 @@ class InputReader:
         return self._input.slow
 
     @property
-    def may_be_endless(self) -> bool:
-        """Whether the input has no known length."""
-        return not self._input.sized
+    def total(self) -> int | None:
+        """The length of the input; None if that is not known: it may be endless."""
+        return self._input.total
 
     async def read(self, limit: int) -> list[Item | Outcome]:
         """The next items, ``limit`` at most, with outcomes for what is no request; empty at the end."""

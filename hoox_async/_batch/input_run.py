@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .._api.requests import Resolution
+from .._core.forecast import seconds_left
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .._core.intents.send_decision import key_conflict
@@ -24,6 +25,7 @@ from .item_sender import ItemSender
 from .items import Item
 from .locality_queue import LocalityQueue, pick_first
 from .options import BatchOptions
+from .progress import Progress, ProgressReporter
 from .stop_signal import Stopped, StopSignal
 from .window import BatchWindow
 
@@ -66,6 +68,8 @@ class InputRun:
         )
         self._sender = ItemSender(session, options, self._budget, self._stop, self._hold, self._window)
         self._reader = InputReader(given, session.store, session.intents)
+        self._rate_limiter = session.rate_limiter
+        self._progress = ProgressReporter(options.progress, self._read_progress, self._window)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
@@ -147,6 +151,30 @@ class InputRun:
                 self._finish(dependent, unsent(dependent, reason))
         self._window.changed.set()
 
+    def _read_progress(self) -> Progress:
+        window = self._window
+        return Progress(
+            window.done,
+            window.in_flight,
+            window.unknown,
+            self._reader.total,
+            window.credits,
+            self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float | None:
+        total, window = self._reader.total, self._window
+        if total is None or self._hold.is_paused:
+            return None
+        unsent = total - window.done - window.in_flight - len(self._resumed)
+        return seconds_left(
+            unsent,
+            total - window.done - unsent,
+            look=self._scheduler.durations.expected(None),
+            permits=self._rate_limiter.expected_wait,
+            max_in_flight=self._options.max_in_flight,
+        )
+
     # --- the tasks
 
     async def _main(self) -> None:
@@ -155,15 +183,18 @@ class InputRun:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 reader = self._spawn(self._read_input(), "hoox-batch-reader", self._reader_was_cancelled)
+                progress = group.create_task(self._progress.run(), name="hoox-batch-progress")
                 try:
                     await self._dispatch()
                 finally:
                     self._is_ending = True
+                    progress.cancel()
                 reader.cancel()
         finally:
             self._scheduler.backlog = 0
             self._hold.close()
             await self._reader.aclose()
+            self._progress.end()
 
     async def _open_budget(self) -> None:
         """Raises `ConfigurationError` where the store has the budget with another cap."""
@@ -260,7 +291,7 @@ class InputRun:
     def _may_read(self) -> bool:
         # an endless input must not be read forever; each item of a list gets its outcome
         is_pointless = self._stop.reason is not None or self._over_the_cap >= _MAX_OVER_THE_CAP
-        return not is_pointless or not self._reader.may_be_endless
+        return not is_pointless or self._reader.total is not None
 
     def _is_input_done(self) -> bool:
         return not self._is_admitting and (self._input_ended or not self._may_read())
@@ -309,8 +340,11 @@ class InputRun:
         self._live[item.key] = item
         if isinstance(known, StoreError):
             self._finish(item, unsent(item, known))
-        else:
-            self._proceed(item, admit(item, known, self._live, self._ended, self._options))
+            return
+        admission = admit(item, known, self._live, self._ended, self._options)
+        if item.stored is not None:
+            self._window.count_paid(item, item.stored)
+        self._proceed(item, admission)
 
     def _proceed(self, item: Item, admission: Admission) -> None:
         """Put an item where it waits for what it needs next, or finish it."""
@@ -426,7 +460,7 @@ class InputRun:
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
         self._count_over_the_cap(outcome)
-        self._window.put(item.index, outcome)
+        self._window.put(item.index, outcome, item)
         for duplicate in item.duplicates or ():
             self._window.put(duplicate.index, without_credits(outcome))
 

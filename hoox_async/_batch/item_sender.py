@@ -66,6 +66,7 @@ class ItemSender:
         """
         try:
             intent = await self._send_until_known(item)
+            self._window.count_paid(item, intent)
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
@@ -95,6 +96,7 @@ class ItemSender:
         else:
             self._window.got_permit(item)
         if intent.state is IntentState.UNKNOWN:
+            self._window.count_paid(item, intent)
             intent = await self._wait_for_proof(intent)
             if intent.state is IntentState.SENDING:  # another process sends it again
                 intent = await self._send(item)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._api.models import LookRef
 from .._api.refs import IDS, is_usable, ref_in
-from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, with_source_ref
+from .._api.requests import FREE, ImageAvatar, LookEdit, PromptAvatar, Request, with_source_ref
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.keys import KEY, digest, is_key, ordinal_key
 from .._core.intents.outcomes import BatchItem, Outcome, OutcomeState
@@ -23,13 +23,14 @@ class Item:
     (None: there was none), ``pay_again`` whether it is to be paid although the store knows it, and
     ``resend`` whether it is an unknown that is to be sent a second time. ``repeated``: its key came before in
     this input. ``lost``: this run has lost a POST of it. ``is_failure``: it counts for ``max_failures``.
+    ``paid``: what was counted of it so far, in credits.
     ``source`` is the look that is edited, once that is READY, and ``source_intent`` the intent whose look it
     is, where the edit names it by its ref and it is not READY.
     """
 
     __slots__ = (
-        "dependents", "digest", "duplicates", "index", "is_failure", "key", "lost", "pay_again", "repeated",
-        "request", "resend", "source", "source_intent", "stored",
+        "dependents", "digest", "duplicates", "index", "is_failure", "key", "lost", "paid", "pay_again",
+        "repeated", "request", "resend", "source", "source_intent", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,7 @@ class Item:
         self.resend = resend
         self.lost = False
         self.is_failure = False
+        self.paid = FREE
         self.source_intent: Intent | None = None
         self.duplicates: list[Item] | None = None
         self.dependents: list[Item] | None = None

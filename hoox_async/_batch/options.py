@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._core.intents.budget import Budget, Credits, credits_from, plain_credits
 from .._core.intents.intent import Intent, IntentState
 from ..errors import ConfigurationError
+from .progress import ProgressCallback
 
 OnUnknown = Literal["hold", "resend"]
 Changed = Literal["error", "keep", "redo"]
@@ -36,6 +38,7 @@ class BatchOptions(NamedTuple):
     on_unknown: OnUnknown
     retry: frozenset[IntentState]
     changed: Changed
+    progress: ProgressCallback | None = None
     began_at: datetime | None = None
 
     def check(self) -> None:
@@ -50,6 +53,10 @@ class BatchOptions(NamedTuple):
         timeout = self.look_timeout
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise ConfigurationError(f"look_timeout: {timeout!r} is not a number of seconds above 0")
+        if self.progress is not None and (
+            not callable(self.progress) or inspect.iscoroutinefunction(self.progress)
+        ):
+            raise ConfigurationError(f"progress: {type(self.progress).__name__} is not a plain function")
         _check_choice("on_unknown", self.on_unknown, ("hold", "resend"))
         _check_choice("changed", self.changed, ("error", "keep", "redo"))
 

@@ -19,6 +19,7 @@ from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .input_run import InputRun
 from .options import BatchOptions, Changed, OnUnknown, retry_states
+from .progress import ProgressCallback
 
 
 class OutcomeStream:
@@ -115,6 +116,8 @@ class BatchRunner:
     - ``changed`` (``"error"``): what to do when the store has other content under an item's key. ``"error"``
       rejects the item (`KeyConflict`), ``"keep"`` gives the old look, ``"redo"`` pays for the new one. What
       never cost anything, such as a refused request, is replaced in any case.
+    - ``progress`` (none): a plain function that is called with a `Progress` whenever something has changed,
+      at most ten times a second, and once when the run ends. One that raises is logged, and harms nothing.
 
     Several processes whose sessions use the same PostgreSQL store can run the same requests at the same time:
     each item is sent by one of them, and each process gets all outcomes. A process may begin later, stop, or
@@ -153,6 +156,7 @@ class BatchRunner:
         on_unknown: OnUnknown = "hold",
         retry: Iterable[str] = (),
         changed: Changed = "error",
+        progress: ProgressCallback | None = None,
     ) -> None:
         if not isinstance(session, HooxSession):
             raise ConfigurationError(f"session: {type(session).__name__} is not a HooxSession")
@@ -166,6 +170,7 @@ class BatchRunner:
             on_unknown,
             retry_states(retry),
             changed,
+            progress,
         )
         self._options.check()
         with suppress(SessionClosed):  # not open yet: then `run` and `stream` check it

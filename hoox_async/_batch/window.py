@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from decimal import Decimal
 
 from .._api.models import Look, LookStatus
-from .._core.intents.outcomes import Outcome
+from .._api.requests import FREE
+from .._core.intents.intent import Intent
+from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import HooxError
 from .items import Item
 from .stop_signal import StopSignal
@@ -50,6 +53,12 @@ class BatchWindow:
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._failures = 0
         self._closed = False
+        self.done = 0
+        """How many outcomes were put."""
+        self.unknown = 0
+        """How many of them are UNKNOWN."""
+        self.credits = Decimal(0)
+        """What the items with an outcome and those that were admitted have cost or put at risk."""
 
     @property
     def _undelivered(self) -> int:
@@ -110,6 +119,21 @@ class BatchWindow:
             items.discard(item)
         self.changed.set()
 
+    @property
+    def in_flight(self) -> int:
+        """How many items were sent or resumed and have no outcome yet."""
+        return len(self._with_place) - len(self._await_permit) + len(self._await_reason)
+
+    def count_paid(self, item: Item, intent: Intent) -> None:
+        """Count what an item has cost or put at risk so far, by its intent. Its outcome replaces this.
+
+        Of a repeated key the credits may be in the outcome of the first item: it is counted at its end.
+        """
+        if not item.repeated:
+            paid = intent.spent + intent.at_risk
+            self.credits += paid - item.paid
+            item.paid = paid
+
     # --- failures
 
     def count_failure(self, item: Item) -> None:
@@ -130,8 +154,14 @@ class BatchWindow:
 
     # --- outcomes
 
-    def put(self, index: int, outcome: Outcome) -> None:
-        """Add the outcome of an item that is not in flight, with its index in the input."""
+    def put(self, index: int, outcome: Outcome, item: Item | None = None) -> None:
+        """Add the outcome of an item that is not in flight, with its index in the input.
+
+        ``item``: None for one that was never admitted.
+        """
+        self.done += 1
+        self.unknown += outcome.state is OutcomeState.UNKNOWN
+        self.credits += outcome.credits + outcome.at_risk - (FREE if item is None else item.paid)
         self._outcomes.append((index, outcome))
         self.changed.set()
 

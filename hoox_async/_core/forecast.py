@@ -1,4 +1,4 @@
-"""How long a batch will take: a deterministic simulation of its requests, permit by permit of the quota."""
+"""How long a batch will take, by a deterministic simulation of its requests, and how long one still takes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ _NORMAL = NormalDist()
 _SIMULATED = 8_000
 _MOST_RUNS = 50
 """Runs that are averaged: the end of a small batch depends much on chance, that of a large one less."""
+
+_WITH_STATUS_REQUESTS = 1.1
+"""Requests for each look, roughly: its own, and its share of the status requests."""
+_LAST = 1.5
+"""The last look of some takes longer than the median, roughly by this factor."""
 
 Quantile = Callable[[Hashable, float], float]
 """The duration of looks of a kind, in seconds, at a number of standard deviations from the median."""
@@ -144,3 +149,17 @@ def _drawn(number: int) -> float:
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
     return ((mixed ^ mixed >> 31) + 0.5) / (_MASK + 1.0)
+
+
+def seconds_left(
+    unsent: int, in_flight: int, *, look: float, permits: Callable[[int], float], max_in_flight: int
+) -> float:
+    """About how many seconds until the last of these items is known to be done.
+
+    ``look`` is the median duration of a look, and ``permits`` gives the seconds until so many requests may
+    be sent.
+    """
+    if not unsent + in_flight:
+        return 0.0
+    sending = permits(round(unsent * _WITH_STATUS_REQUESTS)) if unsent else 0.0
+    return max(sending, unsent * look / max_in_flight) + _LAST * look

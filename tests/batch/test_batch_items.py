@@ -88,7 +88,7 @@ async def test_a_list_is_read_in_pages() -> None:
     """A list is read in pages of the asked size, and an empty page is its end."""
     given = BatchInput([EDIT] * 5)
     assert [len(await given.read(2)) for _ in range(4)] == [2, 2, 1, 0]
-    assert given.sized
+    assert given.total is not None
 
 
 async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole_page() -> None:
@@ -112,7 +112,7 @@ async def test_an_async_input_is_read_one_by_one() -> None:
 
     source = BatchInput(slow())
     assert [len(await source.read(100)) for _ in range(3)] == [1, 1, 0]
-    assert not source.sized
+    assert source.total is None
     assert not source.repeatable
 
 

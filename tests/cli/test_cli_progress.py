@@ -1,4 +1,4 @@
-"""The counters and lines of the progress display, and the index of saved pictures."""
+"""The lines of the progress display, and the index of saved pictures."""
 
 from __future__ import annotations
 
@@ -9,115 +9,35 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hoox_async import (
-    Endpoint,
-    Evidence,
-    Look,
-    LookAccepted,
-    LookEdit,
-    LookRef,
-    LookSettled,
-    LookStatus,
-    Outcome,
-    OutcomeLost,
-    OutcomeState,
-    Paused,
-    QuotaSnapshot,
-    RequestSent,
-)
-from hoox_async._cli.batch.run import Progress, RunCounters, line_pause
+from hoox_async import Endpoint, OutcomeState, Paused, Progress, QuotaSnapshot, RequestSent
+from hoox_async._cli.batch.run import ProgressDisplay, RunState, line_pause
 from hoox_async._cli.pictures import INDEX_NAME, PictureIndex, read_picture_index
 from hoox_async._cli.terminal import Terminal
 
-REF = LookRef("avtr_1", "look_1")
-REQUEST = LookEdit(REF, "a scene")
+
+def _state(*, done: int = 0, in_flight: int = 0, total: int = 10, left: float | None = 65.0) -> RunState:
+    state = RunState(total, max_credits=Decimal(40), elsewhere=Decimal(6))
+    state.show(Progress(done, in_flight, 0, total, Decimal(6), left))
+    return state
 
 
-def _outcome(key: str, state: OutcomeState, credits: int = 2) -> Outcome:
-    return Outcome(key, REQUEST, state, credits=Decimal(credits))
-
-
-def _counters() -> RunCounters:
-    counters = RunCounters(10, 8, interval=0.6, max_credits=Decimal(40))
-    known = {
-        "old": _outcome("old", OutcomeState.READY),
-        "open": _outcome("open", OutcomeState.PENDING),
-        "again": _outcome("again", OutcomeState.FAILED),
-        "elsewhere": _outcome("elsewhere", OutcomeState.READY, 6),
-    }
-    counters.count_earlier_runs(known, {"old", "open", "again", "a", "b"}, again={"again"})
-    return counters
-
-
-def test_what_other_machines_have_sent_is_counted_once() -> None:
-    """An outcome that this session did not pay for adds its credits, less what was counted already."""
-    counters = _counters()
-    counters(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
-    counters(OutcomeLost("lost", "dropped", Decimal(2)))
-    before = counters.credits
-    counters.count_outcome(_outcome("a", OutcomeState.READY))
-    counters.count_outcome(_outcome("old", OutcomeState.READY))
-    counters.count_outcome(_outcome("lost", OutcomeState.UNKNOWN))
-    assert counters.credits == before
-    counters.count_outcome(_outcome("b", OutcomeState.READY))
-    counters.count_outcome(_outcome("again", OutcomeState.FAILED, 4))
-    assert counters.credits == before + 2 + 2
-    assert counters.done == 5
-
-
-def test_earlier_runs_are_counted() -> None:
-    """What earlier runs paid is counted in credits, submitted and in flight.
-
-    What will be paid again is not counted yet.
-    """
-    counters = _counters()
-    assert counters.credits == 12
-    assert (counters.submitted, counters.in_flight) == (2, 1)
-
-
-def test_events_and_outcomes_are_counted() -> None:
-    """Accepted looks are in flight until they settle, a lost request counts as spent, an outcome as done."""
-    counters = _counters()
-    counters(LookAccepted("a", REF, Decimal(4), Evidence.ANSWER))
-    counters(LookAccepted("b", REF, Decimal(2), Evidence.ANSWER))
-    counters(OutcomeLost("c", "dropped", Decimal(2)))
-    assert counters.credits == 20
-    assert (counters.submitted, counters.in_flight) == (4, 3)
-    counters(LookSettled(Look(REF, LookStatus.READY), "a", 30.0))
-    counters.count_outcome(_outcome("a", OutcomeState.READY))
-    counters.count_outcome(_outcome("b", OutcomeState.FAILED))
-    counters.count_outcome(_outcome("c", OutcomeState.UNKNOWN))
-    assert (counters.in_flight, counters.ready, counters.failed, counters.done) == (1, 1, 1, 3)
-    assert counters.others == {OutcomeState.UNKNOWN: 1}
-
-
-def test_the_estimate_of_the_time_left() -> None:
-    """The estimate shrinks as looks are accepted, uses observed times of looks, and is None at the end."""
-    counters = _counters()
-    first = counters.seconds_left()
-    counters(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
-    second = counters.seconds_left()
-    counters(LookSettled(Look(REF, LookStatus.READY), "a", 4.0))
-    third = counters.seconds_left()
-    assert first is not None
-    assert second is not None
-    assert third is not None
-    assert first > second > third
-    for number in range(10):
-        counters.count_outcome(_outcome(str(number), OutcomeState.READY))
-    assert counters.seconds_left() is None
-
-
-def _progress(counters: RunCounters) -> Progress:
-    return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61))
+def _display(state: RunState) -> ProgressDisplay:
+    return ProgressDisplay(Terminal(), state, lambda: QuotaSnapshot(100, 61))
 
 
 def test_the_line_has_all_figures() -> None:
-    """The plain line has all figures: done, submitted, in flight, ready, failed, credits, quota, time."""
-    line = _progress(_counters()).line()
-    for part in ("0 of 10 done", "submitted 2", "in flight 1", "ready 0", "failed 0", "credits 12 of 40",
+    """The plain line has all figures: done, in flight, ready, failed, credits of the store, quota, time."""
+    state = _state(done=3, in_flight=1)
+    state.ended.update({OutcomeState.READY: 2, OutcomeState.UNKNOWN: 1})
+    for part in ("3 of 10 done", "in flight 1", "ready 2", "failed 0", "unknown 1", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip
-        assert part in line
+        assert part in _display(state).line()
+
+
+@pytest.mark.parametrize("left", [None, 0.0])
+def test_no_time_left_is_shown_where_none_is_known(left: float | None) -> None:
+    """Where the batch does not know how long it takes, or has ended, the line says nothing of it."""
+    assert "left" not in _display(_state(left=left)).line().rpartition(", ")[2].replace("requests left", "")
 
 
 def test_the_lines_get_rarer_as_a_campaign_gets_longer() -> None:
@@ -135,31 +55,30 @@ def test_the_lines_get_rarer_as_a_campaign_gets_longer() -> None:
 def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
     """A pause is shown until a paid request is sent; status requests don't end it. With nothing left to send
     no pause is shown."""
-    counters = _counters()
-    progress = _progress(counters)
-    counters(Paused(30.0, "5 paid requests in a row were lost"))
-    counters(RequestSent(Endpoint.STATUS, 1.0))
-    assert "nothing is sent: 5 paid requests in a row were lost" in progress.line()
+    state = _state(done=3, in_flight=1)
+    display = _display(state)
+    state(Paused(30.0, "5 paid requests in a row were lost"))
+    state(RequestSent(Endpoint.STATUS, 1.0))
+    assert "nothing is sent: 5 paid requests in a row were lost" in display.line()
     console = Console(file=io.StringIO(), width=80, color_system=None)
     with console.capture() as shown:
-        console.print(progress.render())
+        console.print(display.render())
     assert shown.get().splitlines()[-1] == "nothing is sent: 5 paid requests in a row were lost"
-    counters(RequestSent(Endpoint.EDIT, 2.0, "a"))
-    assert "nothing is sent" not in progress.line()
-    counters(Paused(60.0, "the API answered 429"))
-    for number in range(8):
-        counters(LookAccepted(str(number), REF, Decimal(2), Evidence.ANSWER))
-    assert "nothing is sent" not in progress.line()
+    state(RequestSent(Endpoint.EDIT, 2.0, "a"))
+    assert "nothing is sent" not in display.line()
+    state(Paused(60.0, "the API answered 429"))
+    state.show(Progress(3, 7, 0, 10, Decimal(20), 65.0))
+    assert "nothing is sent" not in display.line()
 
 
 def test_the_bar_fits_80_columns() -> None:
     """On a terminal of 80 columns the bar and its figures take three lines, also with large numbers."""
-    counters = RunCounters(200_000, 200_000, interval=0.6, max_credits=Decimal("800000"))
-    counters.ready, counters.failed, counters.credits = 123_456, 4_321, Decimal("345678.5")
-    counters.others[OutcomeState.UNKNOWN] = 321
+    state = RunState(200_000, max_credits=Decimal("800000"))
+    state.show(Progress(128_098, 12_345, 321, 200_000, Decimal("345678.5"), 65_000.0))
+    state.ended.update({OutcomeState.READY: 123_456, OutcomeState.FAILED: 4_321, OutcomeState.UNKNOWN: 321})
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, color_system=None)
-    console.print(_progress(counters).render())
+    console.print(_display(state).render())
     lines = [line for line in file.getvalue().splitlines() if line.strip()]
     assert len(lines) == 3
     assert max(map(len, lines)) <= 80
@@ -177,7 +96,7 @@ def test_the_bar_fits_40_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     output = io.StringIO()
     console = Console(file=output, width=40, force_terminal=True, color_system=None)
-    console.print(_progress(_counters()).render())
+    console.print(_display(_state()).render())
     lines = output.getvalue().splitlines()
     assert lines[0].rstrip().endswith("0 of 10 done")
     assert lines[1].startswith("about ")

@@ -22,7 +22,7 @@ from hoox_async import (
     Outcome,
     OutcomeState,
 )
-from hoox_async._cli.batch.run import PictureTarget, RunCounters, TerminalRun
+from hoox_async._cli.batch.run import PictureTarget, RunState, TerminalRun
 from hoox_async._cli.pictures import FourKGuard, SavedPicture
 from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, InProcessTransport, Sandbox, Space
@@ -74,10 +74,10 @@ async def test_after_three_small_pictures_no_more_looks_are_bought_at_4k(
     source = LookRef("avtr_public_ada", "look_public_ada")
     four = [BatchItem(f"four{n}", LookEdit(source, f"{n}", resolution="4K")) for n in range(120)]
     two = [BatchItem(f"two{n}", LookEdit(source, f"{n}")) for n in range(20)]
-    counters = RunCounters(140, 140, interval=0.6, max_credits=None)
-    session = HooxSession(space.api_key, transport=InProcessTransport(space), hooks=[counters])
+    state = RunState(140, max_credits=None)
+    session = HooxSession(space.api_key, transport=InProcessTransport(space), hooks=[state])
     target = PictureTarget(tmp_path, lambda outcome: PurePosixPath(outcome.key))
-    run = TerminalRun(session, BatchRunner(session), [*four, *two], counters, Terminal(), target)
+    run = TerminalRun(session, BatchRunner(session), [*four, *two], state, Terminal(), target)
     result = await run.run()
     states = Counter((outcome.key[:3], str(outcome.state)) for outcome in result.outcomes)
     assert result.held_4k

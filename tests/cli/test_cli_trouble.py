@@ -22,12 +22,13 @@ from hoox_async import (
     OutcomeLost,
     OutcomeState,
     Paused,
+    Progress,
     PromptAvatar,
     QuotaSnapshot,
     RequestFailed,
     RequestSent,
 )
-from hoox_async._cli.batch.run import Progress, RunCounters
+from hoox_async._cli.batch.run import ProgressDisplay, RunState
 from hoox_async._cli.batch.summary import _reasons
 from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.waiting import Trouble, TroubleLines, shown_instead_of_logged
@@ -148,11 +149,17 @@ def test_a_pause_that_ends_by_time_is_no_answer(status: int) -> None:
     assert lines.next(clock.now) == "the API answers again"
 
 
-def _progress(counters: RunCounters) -> Progress:
-    return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61))
+def _state() -> RunState:
+    state = RunState(10, max_credits=Decimal(40))
+    state.show(Progress(0, 0, 0, 10, Decimal(0), 65.0))
+    return state
 
 
-def _render(progress: Progress, width: int) -> list[str]:
+def _display(state: RunState) -> ProgressDisplay:
+    return ProgressDisplay(Terminal(), state, lambda: QuotaSnapshot(100, 61))
+
+
+def _render(progress: ProgressDisplay, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     with console.capture() as shown:
         console.print(progress.render())
@@ -162,17 +169,17 @@ def _render(progress: Progress, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_a_batch_shows_the_outage_instead_of_the_time_left(width: int) -> None:
     """While no answer comes, the bar and the line show why and no time left; then the time left again."""
-    counters = RunCounters(10, 8, interval=0.6, max_credits=Decimal(40))
-    progress = _progress(counters)
+    state = _state()
+    progress = _display(state)
     assert "left" in progress.line().rpartition(", ")[2]
-    counters(_failed())
+    state(_failed())
     assert progress.line().endswith(OUTAGE)
     assert "about" not in progress.line()
     lines = _render(progress, width)
     assert " ".join(lines).endswith(OUTAGE)
     assert not any("about" in line for line in lines)
     assert max(map(len, lines)) <= width
-    counters(Answered(Endpoint.STATUS, 200, 0.1))
+    state(Answered(Endpoint.STATUS, 200, 0.1))
     assert "about" in progress.line()
     assert "no answer" not in progress.line()
 
@@ -180,21 +187,21 @@ def test_a_batch_shows_the_outage_instead_of_the_time_left(width: int) -> None:
 def test_a_batch_whose_orders_get_no_answer_shows_no_time_left() -> None:
     """While a paid request has no answer for long, the end of the run is not known; its loss ends that."""
     clock = FakeClock()
-    counters = RunCounters(10, 8, interval=0.6, max_credits=None)
-    counters.trouble = Trouble(clock)
-    counters(RequestSent(Endpoint.EDIT, 1.0, "a"))
-    assert "about" in _progress(counters).line()
+    state = _state()
+    state.trouble = Trouble(clock)
+    state(RequestSent(Endpoint.EDIT, 1.0, "a"))
+    assert "about" in _display(state).line()
     clock.now += 25.0
-    assert "about" not in _progress(counters).line()
-    counters(OutcomeLost("a", "no answer", Decimal(2)))
-    assert "about" in _progress(counters).line()
+    assert "about" not in _display(state).line()
+    state(OutcomeLost("a", "no answer", Decimal(2)))
+    assert "about" in _display(state).line()
 
 
 def test_a_batch_that_is_paused_shows_no_time_left() -> None:
     """While nothing is sent, the end of the run is not known and not shown."""
-    counters = RunCounters(10, 8, interval=0.6, max_credits=None)
-    counters(Paused(30.0, "5 paid requests in a row were lost"))
-    assert "about" not in _progress(counters).line()
+    state = _state()
+    state(Paused(30.0, "5 paid requests in a row were lost"))
+    assert "about" not in _display(state).line()
 
 
 def test_what_is_shown_is_not_logged_as_well(caplog: pytest.LogCaptureFixture) -> None:

@@ -161,6 +161,7 @@ async def batches(session: hx.HooxSession) -> None:
         on_unknown="hold",
         retry=[hx.OutcomeState.FAILED],
         changed="keep",
+        progress=show_progress,
     )
     estimate = await runner.estimate(requests())
     assert_type(estimate, hx.Estimate)
@@ -189,6 +190,12 @@ async def batches(session: hx.HooxSession) -> None:
     assert_type(await hx.BatchReport.open("campaign.db"), hx.BatchReport)
     await runner.run([3])  # type: ignore[list-item]
     hx.BatchRunner(session, on_unknown="panic")  # type: ignore[arg-type]
+
+
+def show_progress(progress: hx.Progress) -> None:
+    """A progress callback."""
+    assert_type(progress.total, int | None)
+    print(progress.done, progress.in_flight, progress.unknown, progress.credits, progress.seconds_left)
 
 
 def shown(event: hx.Event) -> str:

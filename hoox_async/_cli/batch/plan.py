@@ -125,6 +125,13 @@ class Plan:
         return sum((outcome.credits + outcome.at_risk for outcome in self.stored.values()), Decimal(0))
 
     @property
+    def elsewhere(self) -> Decimal:
+        """The same of the store's other items, which are not part of this run."""
+        others = self.stored.keys() - self.keys
+        paid = (self.stored[key].credits + self.stored[key].at_risk for key in others)
+        return sum(paid, Decimal(0))
+
+    @property
     def keys(self) -> set[str]:
         """The keys of this run's items."""
         return {item.key for item in self.items}
@@ -149,10 +156,7 @@ class Plan:
         """The cap for this run's items: the user's cap less what other items of the store have spent."""
         if options.max_credits is None:
             return None
-        keys = self.keys
-        others = [outcome for key, outcome in self.stored.items() if key not in keys]
-        elsewhere = sum((outcome.credits + outcome.at_risk for outcome in others), Decimal(0))
-        return max(Decimal(0), options.max_credits - elsewhere)
+        return max(Decimal(0), options.max_credits - self.elsewhere)
 
     def in_order(self) -> tuple[BatchItem, ...]:
         """The items, those already in the store first, so that the cap counts those before it sends."""

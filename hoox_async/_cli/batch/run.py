@@ -1,14 +1,13 @@
-"""Runs a batch for the command line: counts, shows progress, saves pictures and stops on Ctrl-C."""
+"""Runs a batch for the command line: shows progress, saves pictures and stops on Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,13 +17,11 @@ from hoox_async import (
     BatchRunner,
     Event,
     HooxSession,
-    LookAccepted,
-    LookSettled,
     Outcome,
-    OutcomeLost,
     OutcomeState,
     OutcomeStream,
     Paused,
+    Progress,
     QuotaSnapshot,
     RequestSent,
 )
@@ -41,111 +38,47 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-_PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
-_EXPECTED_LOOK_SECONDS = 40.0  # used until the first looks of this run have settled
+_NOTHING = Decimal(0)
 
 
-class RunCounters:
-    """What the progress display shows. It is a hook of the session; `count_outcome` takes the outcomes.
+class RunState:
+    """What the display of a run shows: the batch's `Progress`, how its looks ended, and what is wrong now.
 
-    ``interval`` is the number of seconds between two submissions.
+    It is a hook of the session, and `show` is the batch's ``progress``. ``elsewhere``: the credits of the
+    store's other items, which ``max_credits`` counts as well.
     """
 
-    def __init__(self, total: int, to_send: int, *, interval: float, max_credits: Decimal | None) -> None:
+    def __init__(self, total: int, *, max_credits: Decimal | None, elsewhere: Decimal = _NOTHING) -> None:
+        self.progress = Progress(0, 0, 0, total, _NOTHING, None)
         self.total = total
-        self.to_send = to_send
         self.max_credits = max_credits
-        self.credits = Decimal(0)
-        self.ready = 0
-        self.failed = 0
-        self.others: Counter[OutcomeState] = Counter()
-        """The outcomes that are neither ready nor failed, by their states."""
-        self.accepted = 0
-        self._interval = interval
-        self._submitted: set[str] = set()
-        self._lost: set[str] = set()
-        self._paid_earlier: dict[str, Decimal] = {}
-        self._in_flight: set[str] = set()
-        self._look_seconds: list[float] = []
+        self.elsewhere = elsewhere
+        self.ended: Counter[OutcomeState] = Counter()
+        """The outcomes by their states."""
         self.trouble = Trouble()
         self.pause: Paused | None = None
         """Why no paid request is sent at the moment; None once one is sent again."""
 
-    def count_earlier_runs(self, stored: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
-        """Add what earlier runs paid, from all outcomes of the store.
-
-        ``keys`` are this run's items, ``again`` those to pay again.
-        """
-        self._paid_earlier = {key: outcome.credits + outcome.at_risk for key, outcome in stored.items()}
-        self.credits += sum(self._paid_earlier.values(), Decimal(0))
-        for key in keys & stored.keys() - again:
-            if stored[key].state in _PAID:
-                self._submitted.add(key)
-            if stored[key].state is OutcomeState.PENDING:
-                self._in_flight.add(key)
+    def show(self, progress: Progress) -> None:
+        """Take what the batch tells of itself."""
+        self.progress = progress
 
     def __call__(self, event: Event) -> None:
-        """Count an event of the session."""
+        """Take in an event of the session."""
         self.trouble(event)
         match event:
             case RequestSent(endpoint=endpoint):
                 self.pause = None if endpoint.paid else self.pause
-            case LookAccepted(key=key, credits=credits):
-                self.accepted += 1
-                self.credits += credits
-                self._submitted.add(key)
-                self._in_flight.add(key)
-            case LookSettled(key=key, seconds=seconds):
-                self._in_flight.discard(key or "")
-                if seconds is not None and seconds > 0:
-                    self._look_seconds.append(seconds)
-            case OutcomeLost(key=key, credits=credits):
-                self._lost.add(key)
-                self.credits += credits
-                self.accepted += 1
             case Paused():
                 self.pause = event
 
-    def count_outcome(self, outcome: Outcome) -> None:
-        """Count an outcome of the batch. With a store in PostgreSQL, another machine may have sent it."""
-        self._in_flight.discard(outcome.key)
-        paid = outcome.credits + outcome.at_risk - self._paid_earlier.get(outcome.key, Decimal(0))
-        if paid > 0 and outcome.key not in self._submitted and outcome.key not in self._lost:
-            self.credits += paid
-            self.accepted += 1
-            self._submitted.add(outcome.key)
-        if outcome.state is OutcomeState.READY:
-            self.ready += 1
-        elif outcome.state is OutcomeState.FAILED:
-            self.failed += 1
-        else:
-            self.others[outcome.state] += 1
-
-    @property
-    def submitted(self) -> int:
-        """The number of this campaign's looks that were paid for, now or earlier."""
-        return len(self._submitted)
-
-    @property
-    def in_flight(self) -> int:
-        """Looks that were paid for and are not settled yet."""
-        return len(self._in_flight)
-
-    @property
-    def done(self) -> int:
-        """The number of items with an outcome."""
-        return self.ready + self.failed + self.others.total()
-
-    def seconds_left(self) -> float | None:
-        """The estimated seconds until the end of the run; None when all items have an outcome."""
-        if self.done >= self.total:
-            return None
-        look = median(self._look_seconds) if self._look_seconds else _EXPECTED_LOOK_SECONDS
-        left = max(0, self.to_send - self.accepted)
-        # a tenth of the quota is spent on polling; the last looks take longer than the median
-        return 1.1 * left * self._interval + 1.5 * look
+    def paused(self) -> str:
+        """Why nothing is sent, where something is left to send; else empty."""
+        is_left = self.progress.done + self.progress.in_flight < self.total
+        return f"nothing is sent: {self.pause.reason}" if self.pause is not None and is_left else ""
 
 
+_ALWAYS_SHOWN = (OutcomeState.READY, OutcomeState.FAILED)
 _REDRAW_SECONDS = 0.2
 _NARROW = 60  # columns: the time left then has a line of its own
 
@@ -160,14 +93,14 @@ def line_pause(elapsed: float) -> float:
     return 30.0 if elapsed < 600.0 else 60.0
 
 
-class Progress(Display):
+class ProgressDisplay(Display):
     """Shows progress while the ``async with`` block runs. ``extra`` is a note such as "stopping"."""
 
-    def __init__(self, terminal: Terminal, counters: RunCounters, quota: Callable[[], QuotaSnapshot]) -> None:
+    def __init__(self, terminal: Terminal, state: RunState, quota: Callable[[], QuotaSnapshot]) -> None:
         super().__init__()
         self.extra = ""
         self._terminal = terminal
-        self._counters = counters
+        self._state = state
         self._quota = quota
         self._live: Live | None = None
 
@@ -194,12 +127,8 @@ class Progress(Display):
 
     def line(self) -> str:
         """All figures in one line of text."""
-        parts = [
-            f"{self._counters.done:,} of {self._counters.total:,} done",
-            *self._counts(),
-            *self._resources(),
-        ]
-        notes = [self._time_left(), self._pause(), self._counters.trouble.outage(), self.extra]
+        parts = [self._done(), *self._counts(), *self._resources()]
+        notes = [self._time_left(), self._state.paused(), self._state.trouble.outage(), self.extra]
         return ", ".join([*parts, *filter(None, notes)])
 
     def render(self) -> RenderableType:
@@ -208,11 +137,11 @@ class Progress(Display):
         from rich.table import Table
         from rich.text import Text
 
-        counters = self._counters
-        bar = ProgressBar(total=max(1, counters.total), completed=counters.done, width=30)
-        head = Text(f"{counters.done:,} of {counters.total:,} done")
+        state = self._state
+        bar = ProgressBar(total=max(1, state.total), completed=state.progress.done, width=30)
+        head = Text(self._done())
         time = Text(self.extra or self._time_left())
-        wrong = filter(None, [self._pause(), self._counters.trouble.outage()])
+        wrong = filter(None, [state.paused(), state.trouble.outage()])
         first = Table.grid(padding=(0, 2))
         is_narrow = self._terminal.err.width < _NARROW
         first.add_row(bar, head, *([] if is_narrow else [time]))
@@ -224,34 +153,30 @@ class Progress(Display):
             *(Text(sanitize(line)) for line in wrong),
         )
 
+    def _done(self) -> str:
+        return f"{self._state.progress.done:,} of {self._state.total:,} done"
+
     def _counts(self) -> list[str]:
-        counters = self._counters
-        counts = [
-            f"submitted {counters.submitted:,}",
-            f"in flight {counters.in_flight:,}",
-            f"ready {counters.ready:,}",
-            f"failed {counters.failed:,}",
+        ended = self._state.ended
+        states = [*_ALWAYS_SHOWN, *sorted(ended.keys() - set(_ALWAYS_SHOWN))]
+        return [
+            f"in flight {self._state.progress.in_flight:,}",
+            *(f"{state} {ended[state]:,}" for state in states),
         ]
-        return [*counts, *(f"{state} {count:,}" for state, count in sorted(counters.others.items()))]
 
     def _resources(self) -> list[str]:
-        counters, quota = self._counters, self._quota()
-        cap = f" of {format_amount(counters.max_credits)}" if counters.max_credits is not None else ""
+        state, quota = self._state, self._quota()
+        cap = f" of {format_amount(state.max_credits)}" if state.max_credits is not None else ""
         return [
-            f"credits {format_amount(counters.credits)}{cap}",
+            f"credits {format_amount(state.progress.credits + state.elsewhere)}{cap}",
             f"requests left {quota.remaining:,} of {quota.limit:,}",
         ]
 
-    def _pause(self) -> str:
-        pause, is_left = self._counters.pause, self._counters.accepted < self._counters.to_send
-        return f"nothing is sent: {pause.reason}" if pause is not None and is_left else ""
-
     def _time_left(self) -> str:
-        trouble = self._counters.trouble
-        if self._pause() or trouble.outage() or trouble.is_unanswered:
-            return ""  # nobody knows
-        seconds = self._counters.seconds_left()
-        return f"about {format_duration(round(seconds))} left" if seconds is not None else ""
+        trouble, seconds = self._state.trouble, self._state.progress.seconds_left
+        if not seconds or self._state.paused() or trouble.outage() or trouble.is_unanswered:
+            return ""  # it is over, or nobody knows
+        return f"about {format_duration(round(seconds))} left"
 
 
 @attrs.frozen
@@ -289,17 +214,17 @@ class PictureTarget:
 
 @attrs.define
 class TerminalRun:
-    """One run of a batch. ``session`` must not be open yet, and its hooks must include ``counters``."""
+    """One run of a batch. ``session`` must not be open yet, and its hooks must include ``state``."""
 
     session: HooxSession
     runner: BatchRunner
     items: Sequence[BatchItem]
-    counters: RunCounters
+    state: RunState
     terminal: Terminal
     pictures: PictureTarget | None = None
     outcomes: list[Outcome] = attrs.field(factory=list)
     saver: PictureSaver | None = None
-    progress: Progress | None = None
+    progress: ProgressDisplay | None = None
     held_4k: bool = False
 
     async def run(self) -> RunResult:
@@ -335,7 +260,7 @@ class TerminalRun:
     async def _stream(self, stop: StopRequest) -> None:
         if stop.requested.is_set():
             return
-        self.progress = Progress(self.terminal, self.counters, lambda: self.session.quota)
+        self.progress = ProgressDisplay(self.terminal, self.state, lambda: self.session.quota)
         if self.pictures is not None:
             self.saver = PictureSaver(
                 self.session,
@@ -364,7 +289,7 @@ class TerminalRun:
         try:
             async for outcome in stream:
                 self.outcomes.append(outcome)
-                self.counters.count_outcome(outcome)
+                self.state.ended[outcome.state] += 1
                 self.terminal.record("outcome", **outcome_record(outcome))
                 if self.saver is not None:
                     self.saver.add(outcome)

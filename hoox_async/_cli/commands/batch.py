@@ -36,7 +36,7 @@ from ..batch.plan import (
     show_items,
     show_plan,
 )
-from ..batch.run import PictureTarget, RunCounters, RunResult, TerminalRun
+from ..batch.run import PictureTarget, RunResult, RunState, TerminalRun
 from ..batch.summary import NextCommands, show_interrupted, show_summary
 from ..campaign.builder import Campaign
 from ..campaign.parse import parse_campaign, read_campaign
@@ -240,11 +240,8 @@ async def _run(
     terminal: Terminal,
     pictures: PictureTarget | None,
 ) -> RunResult:
-    counters = RunCounters(
-        len(plan.items), plan.estimate.count, interval=60 / connection.rpm, max_credits=options.max_credits
-    )
-    counters.count_earlier_runs(plan.stored, plan.keys, plan.paid_again(options))
-    session = connection.session(store=store, hooks=[counters])
+    state = RunState(len(plan.items), max_credits=options.max_credits, elsewhere=plan.elsewhere)
+    session = connection.session(store=store, hooks=[state])
     runner = BatchRunner(
         session,
         max_credits=plan.cap(options),
@@ -253,8 +250,9 @@ async def _run(
         look_timeout=options.look_timeout,
         retry=options.retry,
         changed=options.changed,
+        progress=state.show,
     )
-    return await TerminalRun(session, runner, plan.in_order(), counters, terminal, pictures).run()
+    return await TerminalRun(session, runner, plan.in_order(), state, terminal, pictures).run()
 
 
 def _next_commands(
@@ -351,20 +349,21 @@ async def rehearse(
 ) -> RunResult:
     """Run these items on a sandbox that is ``options.speed`` times as fast as the real API."""
     limit = max(1, round(rpm * options.speed))
-    counters = RunCounters(len(items), len(items), interval=60 / limit, max_credits=options.max_credits)
+    state = RunState(len(items), max_credits=options.max_credits)
     with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
         async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
             async with sandbox.session() as session:
                 prepared = await _with_stand_ins(session, items)
-            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[counters])
+            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[state])
             runner = BatchRunner(
                 session,
                 max_credits=options.max_credits,
                 budget=options.named_budget(),
                 max_failures=options.max_failures,
                 look_timeout=options.look_timeout,
+                progress=state.show,
             )
-            result = await TerminalRun(session, runner, prepared, counters, terminal, pictures).run()
+            result = await TerminalRun(session, runner, prepared, state, terminal, pictures).run()
     terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
     return result
 

@@ -22,7 +22,7 @@ from hoox_async import (
     Style,
 )
 
-from ..batch.run import PictureTarget, RunCounters, RunResult, TerminalRun
+from ..batch.run import PictureTarget, RunResult, RunState, TerminalRun
 from ..exit_codes import Exit
 from ..options import Output
 from ..pictures import INDEX_NAME
@@ -131,7 +131,7 @@ async def _demo(out: Path, terminal: Terminal) -> int:
     from hoox_async.sandbox import Sandbox
 
     items = demo_items()
-    counters = RunCounters(len(items), len(items), interval=60 / _PER_MINUTE, max_credits=None)
+    state = RunState(len(items), max_credits=None)
     async with Sandbox(
         speed=_SPEED, requests_per_minute=_PER_MINUTE, failures=_FAILURES, seed=_SEED
     ) as sandbox:
@@ -139,9 +139,10 @@ async def _demo(out: Path, terminal: Terminal) -> int:
             f"{format_count(len(AVATARS), 'avatar')} and {format_count(len(items) - len(AVATARS), 'edit')} "
             f"on a sandbox, {_SPEED:g} times as fast as the real API"
         )
-        session = sandbox.session(hooks=[counters])
+        session = sandbox.session(hooks=[state])
         pictures = PictureTarget(out, _name_of, replace=True)
-        result = await TerminalRun(session, BatchRunner(session), items, counters, terminal, pictures).run()
+        runner = BatchRunner(session, progress=state.show)
+        result = await TerminalRun(session, runner, items, state, terminal, pictures).run()
     if result.interrupted:
         terminal.say(f"stopped; what was saved is in {shown_path(out)}")
         return Exit.UNFINISHED
