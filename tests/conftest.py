@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,9 @@ pytest_plugins = ["pytester"]
 _TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 _PROCESSES: pytest.StashKey[ProcessCount] = pytest.StashKey()
 _GUARANTEED: pytest.StashKey[set[str]] = pytest.StashKey()
+
+# Seconds that a test may take: a wait without a bound of its own ends then. Fuzzing takes what it takes.
+_LONGEST_TEST = 0 if "FUZZ_EXAMPLES" in os.environ else 300
 
 # Examples of each property. Many more show what is rare: FUZZ_EXAMPLES=1000 python -m pytest tests/core
 settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")))
@@ -72,10 +76,30 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     processes = item.config.stash[_PROCESSES]
     processes.quick_test = None if item.get_closest_marker("slow") else item.nodeid
+    with _no_longer_than(_LONGEST_TEST, item.nodeid):
+        try:
+            return (yield)
+        finally:
+            processes.quick_test = None
+
+
+@contextmanager
+def _no_longer_than(seconds: int, test: str) -> Iterator[None]:
+    """End a test that waits for what does not come: the traceback shows where it waited."""
+    if not hasattr(signal, "SIGALRM"):  # there is none on Windows
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"{test} took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
     try:
-        return (yield)
+        yield
     finally:
-        processes.quick_test = None
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -92,6 +92,7 @@ def _unprivileged(*command: object, folder: Path) -> subprocess.CompletedProcess
             cwd=folder,
             env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
             text=True,
+            timeout=120,
             **user,
         )
 
@@ -172,7 +173,7 @@ class Server:
         for pid in backends:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        _wait_until(lambda: all(process_state(pid) in "TZX" for pid in stopped))
+        wait_until(lambda: all(process_state(pid) in "TZX" for pid in stopped))
         try:
             yield
         finally:
@@ -253,7 +254,7 @@ class TestRun:
         with (folder / "owner").open("w") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)
             yield cls(folder)
-        _wait_until(lambda: not (folder / "keeper").exists())  # the keeper had the lock, and deleted it last
+        wait_until(lambda: not (folder / "keeper").exists())  # the keeper had the lock, and deleted it last
         shutil.rmtree(folder, ignore_errors=True)
 
     def shared_server(self) -> Server:
@@ -304,7 +305,7 @@ class TestRun:
                 text = POOLER_CONFIGURATION.format(server=server.folder, user=USER, folder=folder)
                 (folder / "pgbouncer.ini").write_text(text)
                 _run(program, "-q", "-d", folder / "pgbouncer.ini", folder=folder)
-                _wait_until((folder / ".s.PGSQL.5432").exists)
+                wait_until((folder / ".s.PGSQL.5432").exists)
                 (folder / "started").touch()
         return folder
 
@@ -355,11 +356,12 @@ class TestRun:
         return copy / package.name / installed.name / binaries.name
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until this is true. Raises `TimeoutError` after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError("what a program was started for did not happen")
+            raise TimeoutError(f"what a program was started for did not happen within {seconds:g} s")
         time.sleep(0.01)
 
 
@@ -374,7 +376,7 @@ def keep(folder: Path) -> None:
             os.kill(pid, signal.SIGQUIT)
             os.kill(pid, signal.SIGCONT)
     with suppress(TimeoutError):
-        _wait_until(lambda: not any(place.exists() for place in places), 10.0)
+        wait_until(lambda: not any(place.exists() for place in places), 10.0)
     for path in folder.iterdir():
         if path.name != "keeper":
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -415,8 +417,9 @@ class Proxy:
         assert self._listener is not None
         self._listener.close()
         self.cut()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            left = (await asyncio.wait(self._tasks, timeout=30))[1]
+            assert not left, "a connection of the proxy did not end within 30 s"
 
     def hold(self) -> None:
         """From now on nothing passes in either direction, not even the end of a connection."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from postgres_kit import Proxy, Server, TestRun, process_state, server_binaries
+from postgres_kit import Proxy, Server, TestRun, process_state, server_binaries, wait_until
 
 TESTS = Path(__file__).parent
 OWNER = """
@@ -113,8 +112,9 @@ async def test_an_answer_is_dropped_and_the_statement_executed(
         task = asyncio.ensure_future(connection.execute(f'CREATE SCHEMA "{postgres_schema}"'))
         with postgres.connect() as observer:
             query = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
-            while observer.execute(query, (postgres_schema,)).fetchone() is None:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while observer.execute(query, (postgres_schema,)).fetchone() is None:
+                    await asyncio.sleep(0.01)
         assert not task.done()
         proxy.cut()
         with pytest.raises(psycopg.OperationalError):
@@ -155,6 +155,5 @@ def test_nothing_is_left_of_a_run_that_is_killed() -> None:
         folder, postmaster = owner.stdout.readline().split()
         assert (Path(folder) / "keeper").exists()
         owner.kill()
-    while Path(folder).exists():
-        os.sched_yield()
+    wait_until(lambda: not Path(folder).exists())
     assert process_state(int(postmaster)) in "ZX"  # a zombie is left where nobody reaps it

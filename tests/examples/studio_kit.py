@@ -41,12 +41,13 @@ ADA = "avtr_public_ada:look_public_ada"
 
 def unused_port() -> int:
     """A free port, whose next one is free too, outside the range from which other sockets get theirs."""
-    while True:
+    for _ in range(1000):
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 1))
             return port
+    raise AssertionError("of 1000 ports none was free")
 
 
 class Studio:
@@ -127,10 +128,12 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[Studio]:
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none")
     server = Server(app, config)
     running = asyncio.ensure_future(server.serve())
+    until = asyncio.get_running_loop().time() + 60
     while not server.started:
         if running.done():
             running.result()
             raise AssertionError(f"the server did not start: {server.failure}")
+        assert asyncio.get_running_loop().time() < until, "the server did not start within 60 s"
         await asyncio.sleep(0.005)
     base = f"http://127.0.0.1:{port}"
     try:
