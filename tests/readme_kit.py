@@ -122,8 +122,8 @@ def _wait_until(is_true: Callable[[], bool], app: subprocess.Popen[bytes], log: 
 
 RUN: dict[str, Callable[[Runner, str], str]] = {
     "hoox-async": run_program,
-    "A first program": run_program,
     "Many looks": run_program,
+    "One look": run_program,
     "In a web app": run_app,
     "In your tests": run_test,
 }

@@ -10,23 +10,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiohttp.test_utils import unused_port
 from readme_kit import PYTHON, README, RUN, Runner, blocks, run_twice
-from test_layering import FLOORS
 
 import hoox_async
-from hoox_async import HooxSession, LookEdit, OutcomeState
+from hoox_async import OutcomeState
 from hoox_async.sandbox import Fault, Sandbox
 
 ROOT = Path(__file__).parents[1]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 SHELL = [line for _, block in blocks("sh") for line in block.splitlines() if line.startswith("hoox-async")]
 INLINE = [shown.replace("\n", " ") for shown in re.findall(r"`(hoox-async [^`]+)`", README)]
-CREDITS = {"hoox-async": 6, "A first program": 6, "Many looks": 4, "In a web app": 2, "In your tests": 0}
+CREDITS = {"hoox-async": 6, "Many looks": 4, "One look": 6, "In a web app": 2, "In your tests": 0}
 
 
 @pytest.fixture
@@ -82,35 +79,13 @@ def test_the_campaign_runs_as_pasted(runner: Runner) -> None:
 
 
 @pytest.mark.slow
-def test_the_first_program_whose_answer_is_lost_pays_once(runner: Runner) -> None:
+def test_the_look_whose_answer_is_lost_is_paid_once(runner: Runner) -> None:
     """Where its edit's answer is lost, both runs end with OutcomeUnknown, and the edit is charged once."""
     runner.sandbox.fail_next("edit", Fault.DROP_AFTER)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="OutcomeUnknown"):
-            RUN["A first program"](runner, "A first program")
+            RUN["One look"](runner, "One look")
     assert [charge.credits for charge in runner.sandbox.ledger] == [2, 4]
-
-
-async def test_the_web_apps_lines_for_many_workspaces_open_one(postgres_database: str) -> None:
-    """The two pieces of code for PostgreSQL give a session a workspace in that database."""
-    [opened] = re.findall(r"`(async with PostgresDatabase\([^`]+ as database)`", README)
-    [store] = re.findall(r"`store=(database\.workspace\([^`]+\))`", README)
-    [imported] = re.findall(r"\(of `([\w.]+)`\)", README)
-    program = (
-        f"from {imported} import PostgresDatabase\n"
-        f"async def main(open_session, os):\n    {opened}:\n        await open_session({store})\n"
-    )
-    space: dict[str, Any] = {}
-    exec(program, space)
-
-    async def open_session(store: Any) -> None:
-        with Sandbox() as sandbox:
-            async with HooxSession(sandbox.api_key, base_url=sandbox.base_url, store=store) as session:
-                edit = LookEdit("avtr_public_ada:look_public_ada", "at the sea")
-                jobs = [await session.submit(edit, key="17") for _ in range(2)]
-        assert len({job.ref for job in jobs}) == len(sandbox.ledger) == 1
-
-    await space["main"](open_session, SimpleNamespace(environ={"DATABASE_URL": postgres_database}))
 
 
 def test_the_errors_are_listed_by_what_they_cost() -> None:
@@ -131,8 +106,9 @@ def test_the_readme_names_all_outcome_states() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """It has fewer than 250 lines, and a program stands before the first command."""
+    """It has fewer than 250 lines and about 1,200 words outside its code, and begins with a program."""
     assert len(README.splitlines()) < 250
+    assert len(re.sub(r"^```.*?^```", "", README, flags=re.M | re.S).split()) < 1300
     assert README.index("```python") < README.index("```sh")
 
 
@@ -173,16 +149,6 @@ def test_links_of_the_readme_are_files_of_the_repository() -> None:
     links = [link or picture for link, picture in links]
     assert "examples/contact_sheet.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_the_floors_are_those_of_the_layering_test() -> None:
-    """The floors for contributors are those that the layering test has, from top to bottom."""
-    [listed] = re.findall(r"\b9 `_cli/`.*?`errors`", README, re.S)
-    floors = [re.findall(r"`(\w+)/?`", floor) for floor in listed.split("·")]
-    names = {"": "__init__"}
-    assert floors == [
-        [names.get(room, room) for room in floor if room != "_version"] for floor in reversed(FLOORS)
-    ]
 
 
 def test_the_picture_is_small() -> None:

@@ -95,6 +95,16 @@ def test_several_machines(tmp_path: Path, postgres_database: str) -> None:
 
 
 @slow
+def test_many_workspaces(tmp_path: Path, postgres_database: str) -> None:
+    """The same key of two workspaces is two looks, each paid once."""
+    told = run_example("many_workspaces.py", folder=tmp_path, DATABASE_URL=postgres_database).splitlines()
+    said = [re.fullmatch(r"(\w+): (\S+) (\S+), 2 credits", line) for line in told]
+    assert [one and one[1] for one in said] == ["ada", "bo"]
+    assert all(one and one[2] == one[3] for one in said)
+    assert len({one and one[2] for one in said}) == 2
+
+
+@slow
 def test_session_per_task(tmp_path: Path, postgres_database: str) -> None:
     """Each order has the same look each time that it is submitted, and is collected by another session."""
     first, again, *collected = run_example(
