@@ -2,10 +2,10 @@
 
     python examples/progress.py
 
-The estimate says beforehand how many looks are to be made, their credits and about how long that takes: the
-quota of 100 requests a minute decides, not your network. Then each outcome says what it cost.
-``session.quota`` and ``session.health()`` tell why it is slow, where it is: paused, or held because the API
-does not answer.
+The estimate says beforehand what is to be made, its credits and about how long that takes: the quota of 100
+requests a minute decides, not your network. While the batch runs, ``progress`` is called with a `Progress`,
+ten times a second at most, and once at the end. ``total`` is None for a generator, and ``seconds_left`` is
+None while it cannot be known, as during an outage. ``await session.health()`` says what holds it up.
 
 Without a key this runs on a sandbox; with HOOX_API_KEY it spends 16 credits.
 """
@@ -13,13 +13,10 @@ Without a key this runs on a sandbox; with HOOX_API_KEY it spends 16 credits.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from decimal import Decimal
 
 from _workspace import workspace
 
-from hoox_async import BatchItem, BatchRunner, LookEdit, OutcomeState, PromptAvatar
+from hoox_async import BatchItem, BatchRunner, LookEdit, Progress, PromptAvatar
 
 ITEMS = [
     BatchItem("alex", PromptAvatar("Young entrepreneur", name="Alex")),
@@ -27,19 +24,22 @@ ITEMS = [
 ]
 
 
+def show(progress: Progress) -> None:
+    """Print one line. A real program would draw over the last one, or set a gauge."""
+    left = "?" if progress.seconds_left is None else f"{progress.seconds_left:.0f}"
+    print(
+        f"{progress.done} of {progress.total} done, {progress.in_flight} in flight, "
+        f"{progress.unknown} unknown, {progress.credits} credits, {left} s left"
+    )
+
+
 async def main() -> None:
-    """A line for each look."""
+    """One avatar and seven looks of it."""
     async with workspace(store="progress.db") as session:
-        runner = BatchRunner(session, max_credits=100)
-        estimate = await runner.estimate(ITEMS)
-        print(estimate)
-        began, done, credits = time.monotonic(), Counter[OutcomeState](), Decimal(0)
-        async for outcome in runner.stream(ITEMS):
-            done[outcome.state] += 1
-            credits += outcome.credits
-            seconds = time.monotonic() - began
-            left = seconds / done.total() * (len(ITEMS) - done.total())
-            print(f"{done.total()}/{len(ITEMS)}  {credits} credits  {left:.0f} s left  {outcome.key}")
+        runner = BatchRunner(session, max_credits=100, progress=show)
+        print(await runner.estimate(ITEMS))
+        report = await runner.run(ITEMS)
+    print(report.costs)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ async def test_notebook(
 
 @slow
 def test_progress(tmp_path: Path) -> None:
-    """The estimate, then a line for each of the eight looks with the credits spent so far."""
+    """The estimate, then how far it is, at the end once with all that is done and paid."""
     told = run_example("progress.py", folder=tmp_path).splitlines()
     assert told[0].startswith("1 avatar from a prompt, 7 edits: 16 credits, about ")
-    assert told[-1].startswith("8/8  16 credits  0 s left")
+    assert told[1].startswith("0 of 8 done, 0 in flight, 0 unknown, 0 credits, ")
+    assert told[-2:] == ["8 of 8 done, 0 in flight, 0 unknown, 16 credits, 0 s left", "16 credits spent"]
