@@ -216,8 +216,8 @@ async def prepare(url: str) -> None:
     """The workspace that permits are taken from; no session has it."""
     async with await connect(url) as connection:
         await connection.execute(
-            "INSERT INTO hoox.workspaces (id, name, base_url, fingerprints) OVERRIDING SYSTEM VALUE "
-            "VALUES (1000000, 'permits', '', ARRAY[''::bytea]) ON CONFLICT DO NOTHING"
+            "INSERT INTO hoox.workspaces (id, name, base_url, fingerprint) OVERRIDING SYSTEM VALUE "
+            "VALUES (1000000, 'permits', '', '') ON CONFLICT DO NOTHING"
         )
 
 

@@ -1,6 +1,6 @@
 """Every kind of death, on a real PostgreSQL, a real server of the API, real processes and real signals.
 
-The table in the docstring of ``hoox_async/_io/stores/postgres/__init__.py`` has a line for each. See
+The table in the docstring of ``hoox_async/_io/ledger/__init__.py`` has a line for each. See
 tests/stores/test_postgres_failover.py for failovers.
 """
 
@@ -20,7 +20,7 @@ import pytest
 from postgres_kit import Proxy, Server
 
 from hoox_async import HooxSession, LookEdit, LookJob, LookRef, Timeouts
-from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, OutcomeUnknown, StoreError
 from hoox_async.postgres import PostgresDatabase
@@ -36,7 +36,7 @@ SOURCE = LookRef("avtr_public_ada", "look_public_ada")
 CHILD = """
 import asyncio, os, signal, sys
 from hoox_async import HooxSession, LookEdit, LookRef
-from hoox_async._io.stores.postgres.member import Member
+from hoox_async._io.ledger.member import Member
 from hoox_async.postgres import PostgresDatabase
 
 url, schema, base_url, api_key, step, source = sys.argv[1:]
@@ -111,9 +111,9 @@ async def state_of(session: HooxSession, key: str = "order") -> str:
     return str(found[key].state) if key in found else ""
 
 
-def store_of(session: HooxSession) -> PostgresStore:
+def store_of(session: HooxSession) -> SharedLedger:
     store = runtime_of(session).store
-    assert isinstance(store, PostgresStore)
+    assert isinstance(store, SharedLedger)
     return store
 
 
@@ -334,7 +334,7 @@ async def test_with_one_connection_for_all_statements_the_lease_is_kept(
     """The pool is exhausted: statements wait for each other, and the lease has a connection of its own."""
     with Sandbox() as sandbox:
         async with opened(sandbox, postgres.url, postgres_schema, max_connections=2) as session:
-            general = store_of(session)._database._connections[0]  # type: ignore[attr-defined]
+            general = store_of(session)._database._connections[0]
             hog = asyncio.create_task(general.fetch("SELECT pg_sleep(2.5)"))
             await asyncio.sleep(0)
             work = asyncio.create_task(submit_all(session, 20))

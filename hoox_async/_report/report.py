@@ -63,10 +63,10 @@ class BatchReport:
     @classmethod
     async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
         if is_database(store):
-            from .._io.stores.postgres.offline import offline_workspace
+            from .._io.ledger.postgres_offline import offline_workspace
 
             async with offline_workspace(str(store), workspace, schema=schema) as records:
-                return cls([outcome_of(intent) async for intent in records.intents()])
+                return cls([outcome_of(intent) async for intent in records.stream()])
         from .._io.ledger.sqlite_reader import read_store
 
         async with await read_store(store) as snapshot:

@@ -61,7 +61,7 @@ class Machines:
 
     def charged(self, name: str) -> Decimal:
         """What the store has charged to the budget."""
-        (budget,) = [budget for (_, other), budget in self.memory.budgets.items() if other == name]
+        (budget,) = [budget for budget in self.memory.budgets if budget.name == name]
         return budget.charged
 
     async def stored(self) -> list[Intent]:
@@ -76,9 +76,9 @@ class Machines:
         ``spent``: with what the budgets have begun.
         """
         intents = await self.stored()
-        for (_, name), budget in self.memory.budgets.items():
-            sums = sum(charges(intent).get(name, 0) for intent in intents)
-            assert budget.charged == spent.get(name, 0) + sums
+        for budget in self.memory.budgets:
+            sums = sum(charges(intent).get(budget.name, 0) for intent in intents)
+            assert budget.charged == spent.get(budget.name, 0) + sums
             assert budget.charged <= budget.max_credits
 
     @property

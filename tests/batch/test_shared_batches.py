@@ -13,6 +13,8 @@ from batch_kit import space_of
 from machines_kit import LEASE, Machine, machines
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, Budget, ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._io.ledger.intent_rows import to_units
+from hoox_async._io.ledger.statements import SET_CAP
 from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BudgetExceeded,
@@ -346,24 +348,25 @@ async def test_what_the_store_refuses_and_cannot_explain_is_tried_once(cause: st
     that another try would be refused as well, and the next one, without end.
     """
     async with machines(space_of()) as world:
-        machine, puts = await world.start(), 0
-        budgets = machine.database.memory.budgets
+        machine, puts, reads = await world.start(), 0, 0
+        database = machine.database.memory.db
 
         async def fault(when: str, name: str) -> None:
-            nonlocal puts
+            nonlocal puts, reads
+            reads += (when, name) == ("before", "row")
             if (when, name) == ("before", "put"):
                 puts += 1
-                for place, stored in tuple(budgets.items()):
-                    budgets[place] = stored._replace(charged=stored.max_credits)
-                if cause == "lost":
-                    budgets.clear()
+                database.execute("UPDATE budgets SET charged = max_credits")
+            if (when, name, cause) == ("before", "row", "lost") and puts:
+                database.execute("DELETE FROM budgets")
             if puts and name == "budget" and cause == "unreadable":
                 raise StoreError("the connection was cut")
 
         machine.database.fault = fault
         running = await begin(machine, items(2), budget=Budget(10 * PRICE, name="spring"))
         report = await asyncio.wait_for(running, 60.0)
-        assert (states(report), puts) == ({"unsent": 2}, 2)
+        assert (states(report), puts) == ({"unsent": 2}, 1)
+        assert reads <= 10
         assert all(isinstance(outcome.error, BudgetExceeded) for outcome in report)
 
 
@@ -434,9 +437,7 @@ async def test_a_cap_that_was_raised_meanwhile_holds_at_once() -> None:
         await machine.session.submit(PromptAvatar("a"), budget=budget)
         with pytest.raises(BudgetExceeded):
             await machine.session.submit(PromptAvatar("b"), budget=budget)
-        queries = machine.database.queries
-        assert queries is not None
-        await queries.set_cap(1, "spring", 2 * PRICE)
+        machine.database.memory.ask(SET_CAP, workspace=1, name="spring", cap=to_units(2 * PRICE))
         await machine.session.submit(PromptAvatar("b"), budget=budget)
         assert budget.max_credits == 2 * PRICE
 

@@ -15,8 +15,8 @@ from hoox_async._cli.commands.store import parse_age
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
 from hoox_async._cli.text import shown_url, without_urls
-from hoox_async._io.stores.postgres.migrations import MIGRATIONS
-from hoox_async._io.stores.postgres.shared_database import SharedDatabase
+from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.postgres_migrations import MIGRATIONS
 from hoox_async.errors import ConfigurationError
 
 SECRET = "pa55word"
@@ -128,7 +128,7 @@ def test_a_dry_run_only_reads_the_store(
             assert "from before  2 ready" in dry.out
 
     monkeypatch.delenv("HOOX_API_KEY")
-    monkeypatch.delattr(SharedDatabase, "open")
+    monkeypatch.delattr(PostgresDatabase, "open")
     for store in (postgres_database, stored):
         asyncio.run(run_meanwhile(store))
         assert cli.bare("batch", file, "--yes", "--store", store).code == Exit.ACCESS

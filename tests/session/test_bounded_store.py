@@ -47,7 +47,7 @@ async def on_slow_database(limit: int = 6_000) -> AsyncIterator[tuple[HooxSessio
         yield session, space, slow
 
 
-@pytest.mark.parametrize("statement", ["reserve", "get", "by_ref", "put"])
+@pytest.mark.parametrize("statement", ["reserve", "row", "by_ref", "put"])
 @pytest.mark.parametrize("max_wait", [0.0, 1.0, 3.0])
 async def test_max_wait_bounds_what_the_database_takes(statement: str, max_wait: float) -> None:
     """Whichever statement hangs, a submission ends in time, and nothing was sent or paid."""

@@ -26,7 +26,6 @@ from hoox_async import HooxSession, Timeouts
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.protocols import BeforeSend
-from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, OutcomeUnknown, StoreError, TransportError
 from hoox_async.sandbox import InProcessTransport, Space
@@ -42,7 +41,7 @@ LEASE = 10.0
 STALL = 3.5 * LEASE
 ANSWER = 10.0
 PATIENCE = 120.0  # seconds: the deadline of an answer, a lease, and the pauses of writes that are tried again
-OF_THE_MEMBER = frozenset({"renew", "changes", "lead", "sent_by_dead_members", "unnotified", "deliveries"})
+OF_THE_MEMBER = frozenset({"renew", "changes", "lead", "leaders", "dead_sendings", "unnotified", "snapshot"})
 
 
 class Process:
@@ -154,17 +153,16 @@ class Trial:
         """The order was paid once at most, and what was paid is in the books."""
         charges = self.space.ledger
         assert len(charges) <= 1, "paid twice"
-        stored = self.memory.intents.get((1, KEY))
-        assert stored is not None or not charges, "paid and not in the books"
-        if stored is not None:
-            intent = intent_rows.read(stored.row)
+        intent = self.memory.intent(KEY)
+        assert intent is not None or not charges, "paid and not in the books"
+        if intent is not None:
             paid = sum((Decimal(str(charge.credits)) for charge in charges), Decimal(0))
             assert intent.spent <= paid <= intent.spent + intent.at_risk
             assert intent.ref is None or intent.ref == charges[0].ref
 
     async def _check_liveness(self) -> None:
         """Nothing is outstanding for ever, and each living process can go on with the key."""
-        stored = self.memory.intents.get((1, KEY))
+        stored = self.memory.intent(KEY)
         assert stored is None or stored.state is not IntentState.SENDING, "outstanding for ever"
         for process in (self.first, *self.others):
             if not process.is_dead:

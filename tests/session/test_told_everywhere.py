@@ -120,7 +120,7 @@ async def test_waiting_for_another_process_ends_where_a_restored_backup_lacks_th
         joining = asyncio.create_task(runtime_of(second.session).submitter.join("k"))
         await asyncio.sleep(0.02)
         await first.kill()
-        second.database.memory.intents.clear()
+        second.database.memory.db.executescript("DELETE FROM attempts; DELETE FROM intents")
         async with asyncio.timeout(600.0):
             assert await joining is None
         await asyncio.gather(sending, return_exceptions=True)
@@ -144,17 +144,15 @@ async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_o
         space.faults.fail_next("create", Fault.HANG)
         sending = asyncio.create_task(other.session.submit(prompt(), key="k"))
         memory = other.database.memory
-        await until(lambda: [each.state for each in memory.intents.values()] == [IntentState.SENDING], 5.0)
+        await until(lambda: memory.states == [IntentState.SENDING], 5.0)
         works, other.database.fault = other.database.fault, _store_error
         closing = asyncio.create_task(other.session.aclose())
         await asyncio.sleep(0.5)
         closing.cancel()
         await asyncio.gather(closing, sending, return_exceptions=True)
-        assert [each.state for each in memory.intents.values()] == [IntentState.SENDING]
+        assert memory.states == [IntentState.SENDING]
         other.database.fault = works
-        await until(
-            lambda: [each.state for each in memory.intents.values()] == [IntentState.UNKNOWN], 2 * LEASE
-        )
+        await until(lambda: memory.states == [IntentState.UNKNOWN], 2 * LEASE)
 
 
 async def _store_error(_: str, __: str) -> None:

@@ -12,14 +12,11 @@ from shared_memory_kit import MemoryDatabase
 from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
 
-from hoox_async._io.ledger.database import PostgresDatabase as LedgerDatabase
+from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.protocols import Store
-from hoox_async._io.stores.postgres.database import PostgresDatabase
-from hoox_async._io.stores.postgres.store import PostgresStore
 
-LEDGERS = ["ledger", "memory_ledger", "file_ledger"]
 SHARED = ["shared memory", "postgres"]
 
 
@@ -31,14 +28,11 @@ def closed(request: pytest.FixtureRequest) -> Store:
         return MemoryDatabase().default_workspace()
     if kind == "postgres":
         database: PostgresDatabase = request.getfixturevalue("shared_database")
-        return PostgresStore(database, unique_name(), owns_database=True)
+        return SharedLedger(database, unique_name(), owns_database=True)
     if kind == "memory_ledger":
         return MemoryLedger()
     if kind == "file_ledger":
         return FileLedger(request.getfixturevalue("tmp_path") / "campaign.db")
-    if kind == "ledger":
-        shared: LedgerDatabase = request.getfixturevalue("ledger_database")
-        return SharedLedger(shared, unique_name(), owns_database=True)
     path: Path = request.getfixturevalue("tmp_path")
     return make_store(kind, path)
 
@@ -54,19 +48,6 @@ def stores_schema(postgres: Server) -> Iterator[str]:
 def shared_database(postgres_url: str, stores_schema: str) -> PostgresDatabase:
     """A database object that is not open."""
     return PostgresDatabase(postgres_url, schema=stores_schema)
-
-
-@pytest.fixture(scope="session")
-def ledger_schema(postgres: Server) -> Iterator[str]:
-    """A schema for all tests of a ledger, each of which has a workspace of its own."""
-    with postgres.schema() as name:
-        yield name
-
-
-@pytest.fixture
-def ledger_database(postgres_url: str, ledger_schema: str) -> LedgerDatabase:
-    """A database object of the ledger that is not open."""
-    return LedgerDatabase(postgres_url, schema=ledger_schema)
 
 
 @pytest.fixture(params=SHARED)
@@ -91,7 +72,5 @@ async def store(closed: Store) -> AsyncIterator[Store]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "closed" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("kinds")
-        kinds = (
-            marker.args if marker else ("memory", "sqlite", *SHARED, "ledger", "memory_ledger", "file_ledger")
-        )
+        kinds = marker.args if marker else ("memory", "sqlite", *SHARED, "memory_ledger", "file_ledger")
         metafunc.parametrize("closed", kinds, indirect=True)

@@ -10,10 +10,11 @@ from postgres_kit import Server
 from shared_memory_kit import MemoryDatabase, SharedMemory
 from store_kit import WORKSPACE
 
-from hoox_async._io.stores.postgres.database import PostgresDatabase
-from hoox_async._io.stores.postgres.member import Member
-from hoox_async._io.stores.postgres.shared_database import SharedDatabase
-from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.member import Member
+from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async._io.ledger.statements import ROW
 
 LEASE = 10.0
 
@@ -32,9 +33,9 @@ class World(Protocol):
 class Process:
     """One process: its database object and its store. The tests call what its tasks would do."""
 
-    def __init__(self, database: SharedDatabase) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
-        self.store: PostgresStore = database.workspace("shop")
+        self.store: SharedLedger = database.workspace("shop")
 
     @property
     def member(self) -> Member:
@@ -58,7 +59,12 @@ class Process:
         await self.member._sweep()
 
     async def read_changes(self) -> None:
-        await self.member._read_changes()
+        await self.member._feed.read()
+
+    async def row(self, key: str) -> Row:
+        """The row of an intent."""
+        [row] = await self.store._rows(ROW, key=key)
+        return Row(*row)
 
 
 class MemoryWorld:

@@ -11,9 +11,9 @@ import pytest
 from store_kit import WORKSPACE, accept, planned, send
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async._io.ledger.postgres_connections import Connections
+from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async._io.protocols import Store
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import ConfigurationError, InvalidRequest, StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 
 MANY = 20_000
-IN_STATES = ledger._page(ledger._in_states([IntentState.ACCEPTED]))
+IN_STATES = ledger._page(ledger.in_states([IntentState.ACCEPTED]))
 OF_MANY = {
     "ROW": statements.ROW,
     "OWNER": statements.OWNER,
@@ -153,6 +154,13 @@ asyncio.run(main())
 """
 
 
+async def until_stopped(pid: int) -> None:
+    """Wait until a process is stopped: SIGCONT before its SIGSTOP would be lost."""
+    async with asyncio.timeout(60):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            await asyncio.sleep(0.01)
+
+
 async def test_a_process_that_stops_between_reading_and_writing_holds_nobody_up(
     postgres_url: str, postgres_schema: str
 ) -> None:
@@ -166,12 +174,12 @@ async def test_a_process_that_stops_between_reading_and_writing_holds_nobody_up(
             assert process.stdout is not None
             try:
                 assert await asyncio.to_thread(process.stdout.readline) == "stands still\n"
+                await until_stopped(process.pid)
                 async with asyncio.timeout(1.0):
                     settled = await store.advance("a", settle("look_1"))
                 os.kill(process.pid, signal.SIGCONT)
-                assert (
-                    await asyncio.to_thread(process.stdout.readline) == "stands still\n"
-                )  # it has read again
+                assert await asyncio.to_thread(process.stdout.readline) == "stands still\n"  # it reads again
+                await until_stopped(process.pid)
                 os.kill(process.pid, signal.SIGCONT)
                 assert await asyncio.to_thread(process.stdout.readline) == "written\n"
             finally:

@@ -9,8 +9,8 @@ import pytest
 
 from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
 from hoox_async._io.ledger.local_ledger import MemoryLedger
+from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.stores import open_store
-from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async.errors import ConfigurationError
 
 
@@ -33,9 +33,9 @@ def test_a_path_gives_a_sqlite_store(tmp_path: Path, kind: type[Any]) -> None:
 def test_a_url_gives_the_default_workspace(scheme: str) -> None:
     """`open_store` of a PostgreSQL URL gives its workspace "default", and connects to nothing yet."""
     store = open_store(f"{scheme}://someone:secret@nowhere.example/looks")
-    assert isinstance(store, PostgresStore)
+    assert isinstance(store, SharedLedger)
     name = "PostgreSQL database 'looks' on nowhere.example:5432, workspace 'default'"
-    assert repr(store) == f"<PostgresStore: {name}>"
+    assert repr(store) == f"<SharedLedger: {name}>"
 
 
 def test_a_store_is_taken_as_it_is() -> None:

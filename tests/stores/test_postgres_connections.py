@@ -10,9 +10,9 @@ import pytest
 from postgres_kit import USER, Proxy, Server
 from store_kit import WORKSPACE, planned
 
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.store import PostgresStore
-from hoox_async._io.stores.postgres.url import DatabaseUrl
+from hoox_async._io.ledger.postgres_connections import Connections
+from hoox_async._io.ledger.postgres_url import DatabaseUrl
+from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 
@@ -197,7 +197,7 @@ async def test_a_commit_that_the_standby_may_lack_is_not_acknowledged(own_postgr
         assert (await opened.fetch("SELECT count(*) > 0 FROM t")) == [(True,)]
 
 
-async def write_until_done(store: PostgresStore, key: str) -> None:
+async def write_until_done(store: SharedLedger, key: str) -> None:
     while True:
         with suppress(StoreError):
             await store.advance(key)

@@ -10,9 +10,9 @@ from postgres_kit import Server
 
 from hoox_async._io.ledger.dialect import postgres
 from hoox_async._io.ledger.postgres import PostgresEngine
+from hoox_async._io.ledger.postgres_connections import Connections
+from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async._io.ledger.transaction import LeaseOver, Transaction
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import StoreError
 
 SHOWN = "SELECT value, version FROM hoox.numbers ORDER BY id"

@@ -6,9 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from copy import deepcopy
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from postgres_kit import Proxy, Server, TestRun
@@ -20,15 +18,14 @@ from hoox_async._api.models import LookRef
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import MarkUnknown
-from hoox_async._io.stores.postgres import intent_rows
-from hoox_async._io.stores.postgres.queries import IntentRow, IntentWrite, Written
-from hoox_async._io.stores.postgres.recent_writes import KEPT_FOR, RecentWrites
-from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.ledger.failover import KEPT_FOR, RecentWrite, RecentWrites
+from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 
 
-async def pay(store: PostgresStore, key: str, budget: str | None = None) -> None:
+async def pay(store: SharedLedger, key: str, budget: str | None = None) -> None:
     """Write everything of a paid request, up to its acceptance."""
     await store.plan(planned(key))
     await store.advance(key, send(f"att_{key}")._replace(budget=budget))
@@ -105,7 +102,7 @@ async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
         reservation = await permits.reserve(100, 0.0, 0.0)
         assert reservation.permit is None
         assert reservation.wait > 50
-        assert "paid was lost in the failover, and writing it again came to: written" in caplog.text
+        assert "paid was lost in the failover, and was written again" in caplog.text
         await store.aclose()
 
 
@@ -114,17 +111,8 @@ class World:
 
     def __init__(self, memory: SharedMemory, processes: list[Process]) -> None:
         self.memory = memory
+        self.copy, self.fail_over = memory.copy, memory.fail_over
         self.one, self.two = processes
-
-    def copy(self) -> dict[str, Any]:
-        """What a replica has at this moment."""
-        held = vars(self.memory).items()
-        return deepcopy({name: value for name, value in held if name not in ("quotas", "timeline")})
-
-    def fail_over(self, copy: dict[str, Any]) -> None:
-        """From now on the database is this copy, on another timeline."""
-        vars(self.memory).update(copy)
-        self.memory.timeline += "'"
 
 
 @asynccontextmanager
@@ -199,22 +187,21 @@ async def test_a_second_failover_while_the_first_is_being_restored_forgets_nothi
         empty = world.copy()
         await pay(world.one.store, "a")
         await pay(world.one.store, "b")
-        world.fail_over(deepcopy(empty))
+        world.fail_over(empty)
         await world.one.renew()
         member, failovers = world.one.member, iter([empty])
-        restore = member.queries.restore
+        restore = member.failover._restore_one
 
-        async def restore_and_fail_over(workspace: int, write: IntentWrite, version: int) -> Written:
-            written = await restore(workspace, write, version)
+        async def restore_and_fail_over(workspace: int, key: str) -> None:
+            await restore(workspace, key)
             for copy in failovers:
                 world.fail_over(copy)
                 await member.renew()
-            return written
 
-        monkeypatch.setattr(member.queries, "restore", restore_and_fail_over)
+        monkeypatch.setattr(member.failover, "_restore_one", restore_and_fail_over)
         await member._restore()
         await world.one.store.plan(planned("next"))
-        member._sends_from = -math.inf  # the minute is over
+        member.failover._sends_from = -math.inf  # the minute is over
         with pytest.raises(StoreError, match="another server has taken over"):
             await world.one.store.advance("next", send("att_next"))
         await member._restore()
@@ -229,7 +216,7 @@ async def test_what_was_written_again_after_a_failover_is_kept_for_the_next_one(
         empty = world.copy()
         await pay(world.one.store, "a")
         await asyncio.sleep(0.6 * KEPT_FOR)
-        for copy in (deepcopy(empty), empty):
+        for copy in (empty, empty):
             world.fail_over(copy)
             await notice(world.one)
             assert set(await world.two.store.get(["a"])) == {"a"}
@@ -287,7 +274,7 @@ async def test_a_process_that_has_not_noticed_a_failover_is_not_alive() -> None:
         await world.two.renew()
         await world.two.sweep()
         assert (await world.two.store.get(["a"]))["a"].state is IntentState.SENDING
-        member = world.one.database.queries.member  # type: ignore[attr-defined]
+        member = world.one.member.id
         assert not world.memory.is_alive(member)
         await world.one.renew()
         assert world.memory.is_alive(member)
@@ -322,28 +309,25 @@ def test_budgets_are_kept_for_ten_minutes() -> None:
 def test_writes_are_kept_for_ten_minutes_and_are_bounded() -> None:
     """The latest write of each key is kept, until ten minutes are over or 10,000 keys are newer."""
     writes = RecentWrites()
-    first = intent_rows.insertion(planned("a"))
-    writes.add(0.0, 1, first)
-    writes.add(1.0, 1, first._replace(was=1))
-    writes.add(2.0, 2, first)
-    assert {place: list(keys) for place, keys in writes.by_workspace(2.0).items()} == {1: ["a"], 2: ["a"]}
-    found = writes.by_key(1, "a")
-    assert found is not None
-    assert found.version == 2
-    assert list(writes.by_workspace(1.5 + KEPT_FOR)) == [2]
+    writes.add(0.0, 1, "a", 1, "first")
+    writes.add(1.0, 1, "a", 2, "second")
+    writes.add(2.0, 2, "a", 1, "first")
+    assert writes.places(2.0) == [(1, "a"), (2, "a")]
+    assert writes.write(1, "a") == RecentWrite(1.0, 2, "second")
+    assert writes.places(1.5 + KEPT_FOR) == [(2, "a")]
     for number in range(10_001):
-        writes.add(3.0, 3, first._replace(key=str(number)))
-    assert [len(keys) for keys in writes.by_workspace(3.0).values()] == [10_000]
+        writes.add(3.0, 3, str(number), 1, "first")
+    assert len(writes.places(3.0)) == 10_000
 
 
 @pytest.mark.parametrize(
-    ("version", "crc", "lost"), [(1, 7, True), (2, 7, False), (2, 8, True), (3, 8, False)]
+    ("version", "record", "lost"),
+    [(1, "mine", True), (2, "mine", False), (2, "other", True), (3, "other", False)],
 )
-def test_a_write_is_lost_where_an_older_or_another_one_is_stored(version: int, crc: int, lost: bool) -> None:
+def test_a_write_is_lost_where_an_older_or_another_one_is_stored(
+    version: int, record: str, lost: bool
+) -> None:
     """An older version, or another write with the same version, shows that the write is lost."""
-    writes = RecentWrites()
-    writes.add(0.0, 1, intent_rows.insertion(planned("a"))._replace(was=1, crc=7))
-    mine = writes.by_key(1, "a")
-    assert mine is not None
-    assert mine.is_lost(IntentRow(1, 1, "a", version, mine.record, crc)) is lost
+    mine = RecentWrite(0.0, 2, "mine")
+    assert mine.is_lost(Row(1, 1, "a", version, record, 7)) is lost
     assert mine.is_lost(None)

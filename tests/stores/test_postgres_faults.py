@@ -21,9 +21,9 @@ from store_kit import WORKSPACE, accept, child, planned, send
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Evidence, IntentState
 from hoox_async._core.intents.transitions import Accept, IllegalTransition, Revert
-from hoox_async._io.stores.postgres import intent_rows
-from hoox_async._io.stores.postgres.queries import IntentRow
-from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async._io.ledger.statements import ROW
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.webhooks import WebhookHub
@@ -58,7 +58,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @asynccontextmanager
-async def opened(url: str, schema: str = "hoox", lease: float = 10.0) -> AsyncIterator[PostgresStore]:
+async def opened(url: str, schema: str = "hoox", lease: float = 10.0) -> AsyncIterator[SharedLedger]:
     """The workspace "shop" of a database object of its own."""
     async with PostgresDatabase(url, schema=schema, lease=lease) as database:
         store = database.workspace("shop")
@@ -79,7 +79,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def states(store: PostgresStore, *keys: str) -> list[str]:
+async def states(store: SharedLedger, *keys: str) -> list[str]:
     """The states of these keys."""
     found = await store.get(keys)
     return [str(found[key].state) if key in found else "-" for key in keys]
@@ -91,20 +91,18 @@ async def lines(process: subprocess.Popen[str], count: int) -> list[str]:
     return [(await asyncio.to_thread(process.stdout.readline)).strip() for _ in range(count)]
 
 
-async def _is(store: PostgresStore, key: str, state: str) -> bool:
+async def row_of(store: SharedLedger, key: str) -> Row:
+    """The row of an intent."""
+    [row] = await store._rows(ROW, key=key)
+    return Row(*row)
+
+
+async def _is(store: SharedLedger, key: str, state: str) -> bool:
     return await states(store, key) == [state]
 
 
-async def _all(store: PostgresStore, keys: list[str], state: str) -> bool:
+async def _all(store: SharedLedger, keys: list[str], state: str) -> bool:
     return set(await states(store, *keys)) == {state}
-
-
-async def _put_only(store: PostgresStore, key: str) -> None:
-    """Write SENDING over the first version of the intent, without reading it before."""
-    first = intent_rows.insertion(planned(key))
-    row = IntentRow(store._id, 1, key, 1, first.record, first.crc)
-    _, write = intent_rows.update(row, [send("att_1")])
-    await store._queries.put(store._id, write)
 
 
 async def test_a_commit_whose_answer_is_lost_is_undone_by_a_second_write(
@@ -121,7 +119,7 @@ async def test_a_commit_whose_answer_is_lost_is_undone_by_a_second_write(
     ):
         await store.plan(planned("a"))
         proxy.drop_answers = True
-        writing = asyncio.create_task(_put_only(store, "a"))
+        writing = asyncio.create_task(store.advance("a", send("att_1")))
         await until(lambda: _is(direct, "a", "sending"))
         proxy.cut()
         with pytest.raises(StoreError, match="the connection failed"):
@@ -160,12 +158,14 @@ async def test_a_write_that_the_server_executes_after_its_client_has_gone_is_und
     """SENDING waits for a lock when its connection is cut, and takes place later: before the second write."""
     async with Proxy(postgres.socket) as proxy, opened(proxy.url, postgres_schema) as store:
         await store.plan(planned("a"))
-        with postgres.connect() as locker:
+        with postgres.connect() as locker, postgres.connect() as watcher:
             locker.execute("BEGIN")
             locker.execute(f"SELECT FROM {postgres_schema}.intents FOR UPDATE")
             writing = asyncio.create_task(store.advance("a", send("att_1")))
-            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%put_1%'"
-            await until(lambda: bool(locker.execute(waiting).fetchall()))
+            waiting = (
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE%intents%'"
+            )
+            await until(lambda: bool(watcher.execute(waiting).fetchall()))
             proxy.cut()
             with pytest.raises(StoreError, match="the connection failed"):
                 await writing
@@ -174,7 +174,7 @@ async def test_a_write_that_the_server_executes_after_its_client_has_gone_is_und
             locker.execute("COMMIT")
             assert (await undoing).state is IntentState.PLANNED
         assert await states(store, "a") == ["planned"]
-        [row] = await store._queries.get(store._id, ["a"])
+        row = await row_of(store, "a")
         assert row.version >= 3  # its insertion, SENDING or its refusal, and the second write
         await store.advance("a", send("att_2"))
 
@@ -263,7 +263,9 @@ async def test_while_the_database_is_gone_nobody_is_taken_for_dead(
                 "CREATE OR REPLACE FUNCTION hoox.now_1() RETURNS timestamptz LANGUAGE sql VOLATILE "
                 "AS $$ SELECT clock_timestamp() + interval '30 s' $$"
             )
-            alive = "SELECT count(*) FROM hoox.members WHERE expires_at > hoox.now_1()"
+            alive = (
+                "SELECT count(*) FROM hoox.members WHERE expires_at > extract(epoch FROM hoox.now_1()) * 1e6"
+            )
 
             async def both_are_back() -> bool:
                 return bool(connection.execute(alive).fetchone()[0] == 2)
@@ -299,7 +301,7 @@ async def test_a_long_foreign_transaction_hides_no_change(postgres: Server, post
             member = b._require_member()
             await until(lambda: "late" in heard)
             heard.clear()
-            await member._read_changes()
+            await member._feed.read()
             assert heard == []
             slow.execute("COMMIT")
             await until(lambda: "early" in heard)
@@ -309,7 +311,7 @@ async def test_fields_of_a_newer_release_survive(postgres: Server, postgres_sche
     """A record with a field that this version does not know is read, advanced, and keeps the field."""
     async with opened(postgres.url, postgres_schema) as store:
         await store.plan(planned("a"))
-        [row] = await store._queries.get(store._id, ["a"])
+        row = await row_of(store, "a")
         record = row.record.replace('{"v":1,', '{"v":1,"colour":"red",')
         with postgres.connect() as connection:
             connection.execute(
@@ -317,7 +319,7 @@ async def test_fields_of_a_newer_release_survive(postgres: Server, postgres_sche
                 (record, zlib.crc32(record.encode())),
             )
         await store.advance("a", send("att_1"), accept("look_1"))
-        [row] = await store._queries.get(store._id, ["a"])
+        row = await row_of(store, "a")
         assert json.loads(row.record)["colour"] == "red"
 
 

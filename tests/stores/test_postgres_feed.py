@@ -13,8 +13,8 @@ from postgres_kit import Server
 from shared_store_kit import PostgresWorld
 from store_kit import planned, send
 
+from hoox_async._io.ledger.transaction import Rows
 from hoox_async._io.protocols import Coordination
-from hoox_async._io.stores.postgres.queries import Changes
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ async def test_many_changes_are_read_in_pages_and_none_is_lost(
             turns += 1
             await asyncio.sleep(0)
 
-    changes, pages = b.member.queries.changes, 0
+    page, pages = b.member._feed._page, 0
 
-    async def change_between(*asked: Any) -> Changes:
+    async def change_between(*asked: Any) -> Rows:
         nonlocal pages
         pages += 1
         if pages == 2:
             for key in (keys[0], keys[-1]):
                 await a.store.advance(key, send(f"att_{key}"))
-        return await changes(*asked)
+        return await page(*asked)
 
-    monkeypatch.setattr(b.member.queries, "changes", change_between)
+    monkeypatch.setattr(b.member._feed, "_page", change_between)
     counting = asyncio.create_task(count_turns())
     await b.read_changes()
     assert pages == 3

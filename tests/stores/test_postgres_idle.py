@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 from unittest.mock import patch
@@ -18,9 +17,10 @@ from shared_memory_kit import MemoryDatabase, SharedMemory, no_fault
 from store_kit import WORKSPACE
 
 from hoox_async import HooxSession
+from hoox_async._io.ledger import postgres
+from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.postgres_connections import execute_message
 from hoox_async._io.protocols import Coordination
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.database import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space
 
 MINUTE = 60.0
@@ -55,18 +55,17 @@ async def test_fifty_idle_workspaces_cost_as_much_as_one() -> None:
     assert 0 < of_fifty.total() <= 5 * MINUTE
 
 
-async def statements_of_each_turn(url: str, schema: str, workspaces: int) -> dict[str, int]:
-    """How many statements each turn of a process's background work sends to a server. Its tasks are ended.
+async def messages_of_each_turn(url: str, schema: str, workspaces: int) -> dict[str, int]:
+    """How many messages each turn of a process's background work sends to a server. Its tasks are ended.
 
     They are the turns after the first, which reads what was there when the workspaces were opened.
     """
     sent = 0
-    run = Connections.run
 
-    async def counted(connections: Connections, work: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
+    async def counted(*message: Any) -> Any:
         nonlocal sent
         sent += 1
-        return await run(connections, work, **options)
+        return await execute_message(*message)
 
     found = {}
     async with AsyncExitStack() as stack:
@@ -79,8 +78,8 @@ async def statements_of_each_turn(url: str, schema: str, workspaces: int) -> dic
             await store.open(WORKSPACE)
             stack.push_async_callback(store.aclose)
             store.coordinate(Coordination(lambda: True, *[lambda _: None] * 3))
-        turns = (member.renew, member._sweep, member._read_changes, member._restore, member._coordinate)
-        with patch.object(Connections, "run", counted):
+        turns = (member.renew, member._sweep, member._feed.read, member._restore, member._leaders.coordinate)
+        with patch.object(postgres, "execute_message", counted):
             for turn in (*turns, *turns):
                 sent = 0
                 await turn()
@@ -88,15 +87,15 @@ async def statements_of_each_turn(url: str, schema: str, workspaces: int) -> dic
     return found
 
 
-async def test_a_turn_is_as_many_statements_for_ten_workspaces_as_for_one(
-    postgres: Server, postgres_schema: str
+async def test_a_turn_is_as_many_messages_for_ten_workspaces_as_for_one(
+    postgres_url: str, postgres_schema: str
 ) -> None:
-    """On a server too, each turn of a process's work makes the same statements for one workspace and for ten.
+    """On a server too, each turn of a process's work sends as many messages for one workspace and for ten.
 
-    It is the process that polls for all of them, which has most to do. No turn makes more than two.
+    It is the process that polls for all of them, which has most to do. No turn sends more than two.
     """
-    of_one = await statements_of_each_turn(postgres.url, postgres_schema, 1)
-    of_ten = await statements_of_each_turn(postgres.url, postgres_schema, 10)
+    of_one = await messages_of_each_turn(postgres_url, postgres_schema, 1)
+    of_ten = await messages_of_each_turn(postgres_url, postgres_schema, 10)
     assert of_ten == of_one
     assert max(of_one.values()) == 2
 

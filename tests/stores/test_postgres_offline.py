@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,8 @@ from test_store_prune import LONG_AGO, SECRET, fill
 from hoox_async import BatchReport, PrunedRequest, backup_store, prune_store, recover_store
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Intent
+from hoox_async._io.ledger import postgres
+from hoox_async._io.ledger.postgres_connections import execute_message
 from hoox_async._io.protocols import Store
 from hoox_async.errors import ConfigurationError, StoreError
 from hoox_async.postgres import PostgresDatabase
@@ -86,19 +89,16 @@ async def test_an_intent_that_changes_meanwhile_is_left_alone(
     store: Store, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An intent that a process writes while it is pruned keeps what that process wrote."""
-    from hoox_async._io.stores.postgres.sql_queries import SQLQueries
 
-    put = SQLQueries.put
-
-    async def late(self: SQLQueries, workspace: int, write: object, **options: bool) -> object:
-        if not first:
-            first.append(write)
+    async def late(connection: Any, statements: Sequence[tuple[bytes, Mapping[str, Any]]]) -> Any:
+        if not first and statements[0][0].startswith(b"UPDATE"):
+            first.append(statements)
             await store.advance("ready 0")  # moves the version
-        return await put(self, workspace, write, **options)  # type: ignore[arg-type]
+        return await execute_message(connection, statements)
 
     first: list[object] = []
     before = await stored(store)
-    monkeypatch.setattr(SQLQueries, "put", late)
+    monkeypatch.setattr(postgres, "execute_message", late)
     assert (await prune_store(postgres_database, older_than=LONG_AGO, workspace="shop")).pruned == 2
     assert (await stored(store))["ready 0"] == before["ready 0"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta, tzinfo
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -13,9 +12,9 @@ from store_kit import NOW, WORKSPACE, accept, after, planned, send
 
 from hoox_async import HooxSession, LookEdit
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.migrations import MIGRATIONS, Migration
-from hoox_async._io.stores.postgres.url import DatabaseUrl
+from hoox_async._io.ledger.postgres_connections import Connections
+from hoox_async._io.ledger.postgres_migrations import MIGRATIONS, Migration
+from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space
@@ -51,7 +50,7 @@ async def test_no_setting_changes_what_is_stored(
             found = (await store.get(["a"]))["a"]
             assert (found.state, found.sent_at) == (IntentState.ACCEPTED, NOW)
             assert await store.recent_sends(after(-1)) == [NOW]
-            assert abs(database.require_member().utc() - datetime.now(UTC)) < timedelta(minutes=1)
+            assert abs(database.require_member().clock.utc() - datetime.now(UTC)) < timedelta(minutes=1)
             await store.aclose()
 
 
@@ -104,17 +103,16 @@ async def test_what_the_server_has_rolled_back_for_others_is_tried_again(
 
 
 async def test_a_statement_timeout_is_named_and_holds_up_no_migration(
-    postgres: Server, postgres_schema: str, tmp_path: Path
+    postgres: Server, postgres_schema: str
 ) -> None:
     """A statement that a role's statement_timeout ends says so; a migration goes by its own deadline."""
     connections = Connections(DatabaseUrl.parse(url_with(postgres, "statement_timeout=10ms")), 1)
     with pytest.raises(StoreError, match="role's or database's statement_timeout"):
         await connections.fetch("SELECT pg_sleep(1)")
     await connections.aclose()
-    told = tmp_path / "told.sql"
-    told.write_text("CREATE TABLE hoox.told AS SELECT current_setting('statement_timeout') AS timeout")
+    told = "CREATE TABLE hoox.told AS SELECT current_setting('statement_timeout') AS timeout"
     database = PostgresDatabase(url_with(postgres, "statement_timeout=59s"), schema=postgres_schema)
-    database._migrations = [*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, [str(told)])]
+    database._migrations = [*MIGRATIONS, Migration(MIGRATIONS[-1].version + 1, [told])]
     async with database:
         pass
     with postgres.connect() as connection:
@@ -129,9 +127,10 @@ async def test_members_that_were_killed_long_ago_are_forgotten(
         with postgres.connect() as connection:
             for name, hours in {"long ago": 25, "lately": 1}.items():
                 connection.execute(
-                    f"INSERT INTO {postgres_schema}.members (id, host, pid, lease, expires_at, steady_since) "
-                    f"SELECT '{name}', 'host', 1, interval '10 s', moment, moment "
-                    f"FROM (SELECT {postgres_schema}.now_1() - interval '{hours} hours') AS one (moment)"
+                    f"INSERT INTO {postgres_schema}.members "
+                    f"SELECT '{name}', 'host', 1, 10000000, moment, moment, '' "
+                    f"FROM (SELECT extract(epoch FROM {postgres_schema}.now_1() - interval '{hours} hours') "
+                    "* 1000000) AS one (moment)"
                 )
             async with PostgresDatabase(postgres.url, schema=postgres_schema):
                 left = connection.execute(f"SELECT id FROM {postgres_schema}.members").fetchall()

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from postgres_kit import Server, TestRun, unique_name
 from store_kit import WORKSPACE, accept, planned, send, settle
 
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.ledger import postgres_migrations as migrations
+from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.postgres_checks import ServerFacts
+from hoox_async._io.ledger.postgres_connections import Connections
+from hoox_async._io.ledger.postgres_migrations import MIGRATIONS, Migration
+from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.postgres import migrations
-from hoox_async._io.stores.postgres.connections import Connections
-from hoox_async._io.stores.postgres.database import PostgresDatabase
-from hoox_async._io.stores.postgres.migrations import MIGRATIONS, Migration
-from hoox_async._io.stores.postgres.server_checks import ServerFacts
-from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import ConfigurationError, StoreError, StoreMismatch
-from hoox_async.postgres import migrate_database
+from hoox_async.postgres import migrate_database, workspace_exists
 
 NEXT = MIGRATIONS[-1].version + 1
 NEXT_SQL = """
@@ -32,10 +31,9 @@ CREATE INDEX intents_colour ON hoox.intents (colour);
 
 
 @pytest.fixture
-def newer(tmp_path: Path) -> list[Migration]:
+def newer() -> list[Migration]:
     """The migrations of a made-up next release, which adds a table and two columns."""
-    (tmp_path / "next.sql").write_text(NEXT_SQL)
-    return [*MIGRATIONS, Migration(NEXT, (str(tmp_path / "next.sql"),))]
+    return [*MIGRATIONS, Migration(NEXT, (NEXT_SQL,))]
 
 
 def database(url: str, schema: str, newest: list[Migration] | None = None) -> PostgresDatabase:
@@ -128,16 +126,14 @@ async def test_a_migration_waits_for_a_table_only_briefly(
 
 
 async def test_a_migration_that_fails_leaves_nothing(
-    postgres: Server, postgres_url: str, postgres_schema: str, tmp_path: Path
+    postgres: Server, postgres_url: str, postgres_schema: str
 ) -> None:
-    """A migration is one transaction: where its second file fails, the first one has no effect."""
-    (tmp_path / "good.sql").write_text("CREATE TABLE hoox.colours (name text)")
-    (tmp_path / "bad.sql").write_text("CREATE TABLE hoox.colours (name text)")
+    """A migration is one transaction: where its second statement fails, the first one has no effect."""
     async with database(postgres_url, postgres_schema):
         pass
-    files = (str(tmp_path / "good.sql"), str(tmp_path / "bad.sql"))
+    twice = ("CREATE TABLE hoox.colours (name text)",) * 2
     with pytest.raises(StoreError, match="already exists"):
-        await database(postgres_url, postgres_schema, [*MIGRATIONS, Migration(NEXT, files)]).open()
+        await database(postgres_url, postgres_schema, [*MIGRATIONS, Migration(NEXT, twice)]).open()
     assert versions(postgres, postgres_schema)[-1] == MIGRATIONS[-1].version
 
 
@@ -163,16 +159,17 @@ async def test_a_schema_that_needs_a_newer_release_is_refused(
 async def test_a_schema_from_before_the_first_release_is_refused(
     postgres: Server, postgres_url: str, postgres_schema: str
 ) -> None:
-    """Tables of schema 1, which no release made, are refused by opening and by migrating."""
-    async with database(postgres_url, postgres_schema):
-        pass
+    """Tables of development, whose schema was 2 at last, are refused, and the message says what to do."""
     with postgres.connect() as connection:
-        connection.execute(f'UPDATE "{postgres_schema}".schema_versions SET version = 1, minimum_client = 1')
+        connection.execute(f'CREATE SCHEMA "{postgres_schema}"')
+        versions = f'"{postgres_schema}".schema_versions'
+        connection.execute(f"CREATE TABLE {versions} AS SELECT 2 AS version, 2 AS minimum_client")
     for opening in (
         database(postgres_url, postgres_schema).open(),
         migrate_database(postgres_url, schema=postgres_schema),
+        workspace_exists(postgres_url, "shop", schema=postgres_schema),
     ):
-        with pytest.raises(StoreError, match="before the first release"):
+        with pytest.raises(StoreError, match=r"before the first release .* drop that schema"):
             await opening
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 
 import pytest
-from shared_store_kit import LEASE, World
+from shared_store_kit import LEASE, Process, World
 from store_kit import EDIT, NOW, SOURCE, after, planned
 
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.budget_charges import charges
-from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.records import dump_intent
 from hoox_async._core.intents.transitions import Replace, Revert, Send, advance
-from hoox_async._io.stores.postgres import intent_rows
+from hoox_async._io.ledger.failover import RecentWrite, restore
+from hoox_async._io.ledger.intent_rows import Written
 from hoox_async.errors import BudgetExceeded, KeyConflict
 
 PRICE = EDIT.credits
@@ -21,6 +24,12 @@ PRICE = EDIT.credits
 
 def send(attempt_id: str, budget: str | None = None) -> Send:
     return Send(attempt_id, NOW, SOURCE, budget=budget, answer_by=after(100))
+
+
+async def restored(process: Process, intent: Intent) -> Written | None:
+    """Write an intent that had version 7 before a failover has lost it."""
+    lost = RecentWrite(0.0, 7, dump_intent(intent))
+    return await process.member.engine.run(partial(restore, process.store._place, intent.key, lost))
 
 
 async def test_processes_that_send_at_the_same_time_stay_within_the_cap(world: World) -> None:
@@ -56,13 +65,12 @@ async def test_what_a_failover_has_lost_is_charged_whatever_the_cap_is(world: Wo
     paid = advance(planned("paid"), send("att paid", "spring"))
     other = advance(planned("other"), send("att other", "spring"))
     await process.store.plan(other)
-    number, queries = process.store._id, process.member.queries
-    write = intent_rows.insertion(paid)
-    assert (await queries.put(number, write)).outcome == "over"
-    assert (await queries.restore(number, write, 7)).outcome == "written"
-    assert (await queries.restore(number, write, 7)).outcome == "stale"
-    [row] = await queries.get(number, ["paid"])
-    assert (row.version, intent_rows.read(row)) == (7, paid)
+    with pytest.raises(BudgetExceeded):
+        await process.store.plan(paid)
+    assert await restored(process, paid) is not None
+    assert await restored(process, paid) is None
+    row = await process.row("paid")
+    assert (row.version, row.read(newer=True)) == (7, paid)
     stored = await process.store.budget("spring")
     assert stored is not None
     assert stored.charged == 2 * PRICE
@@ -71,9 +79,7 @@ async def test_what_a_failover_has_lost_is_charged_whatever_the_cap_is(world: Wo
 async def test_a_restored_charge_opens_no_budget_that_is_lost_too(world: World) -> None:
     """Nothing fits into it and it is not there, until it is opened: then it has its cap and all charges."""
     process = await world.process()
-    number, queries = process.store._id, process.member.queries
-    write = intent_rows.insertion(advance(planned("paid"), send("att paid", "spring")))
-    assert (await queries.restore(number, write, 7)).outcome == "written"
+    assert await restored(process, advance(planned("paid"), send("att paid", "spring"))) is not None
     assert await process.store.budget("spring") is None
     with pytest.raises(BudgetExceeded):
         await process.store.plan(advance(planned("other"), send("att other", "spring")))

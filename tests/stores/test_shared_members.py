@@ -1,10 +1,10 @@
-"""Leases, the sweep and the feed of changes, over a real database and its in-memory twin."""
+"""Leases, the sweep and the feed of changes, over a real database and one in memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from shared_store_kit import LEASE, Process, World
@@ -12,8 +12,12 @@ from store_kit import WORKSPACE, accept, planned, send, settle
 
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
-from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.ledger import member_statements
+from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async._io.ledger.transaction import Work
+from hoox_async._io.ledger.workspace_statements import CONFIRM_KEY
+from hoox_async._io.protocols import Coordination, PollDuty, Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 A_THIRD = LEASE / 3
@@ -109,9 +113,9 @@ async def test_a_sweep_that_was_interrupted_finds_the_living_alive(world: World)
     await live_on(world, b, thirds=2)
     await world.pass_time(0.45 * LEASE)
     await b.renew()
-    [row] = await b.member.queries.sent_by_dead_members([a.store._id])
+    [row] = await b.member._rows(member_statements.DEAD_SENDINGS, [a.store._place.workspace])
     await a.renew()
-    await b.member._mark_unknown(row)
+    await b.member._mark_unknown(Row(*row), presumed=True)
     assert await state_of(b) is IntentState.SENDING
 
 
@@ -137,8 +141,7 @@ async def test_what_dead_processes_sent_is_marked_once(world: World) -> None:
     for process in others:
         await process.renew()
     await asyncio.gather(*(process.sweep() for process in others))
-    rows = await others[0].member.queries.get(a.store._id, "abc")
-    assert [row.version for row in rows] == [3, 3, 3]
+    assert [(await others[0].row(key)).version for key in "abc"] == [3, 3, 3]
 
 
 async def test_a_process_whose_lease_is_over_renews_it_before_it_sends(world: World) -> None:
@@ -257,14 +260,13 @@ async def test_a_write_that_changes_nothing_moves_the_version(world: World) -> N
     a = await world.process()
     await a.store.plan(planned("a"))
     await a.store.advance("a")
-    [row] = await a.member.queries.get(a.store._id, ["a"])
-    assert row.version == 2
+    assert (await a.row("a")).version == 2
 
 
 async def test_whose_hooks_were_told_is_written_for_all_workspaces_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One statement says it of all looks of all workspaces; what nobody was told of stays to be told."""
+    """One message says it of all looks of all workspaces; what nobody was told of stays to be told."""
     process = await world.process()
     stores = [process.store, *(process.database.workspace(name) for name in ("x", "y"))]
     for store in stores:
@@ -274,22 +276,20 @@ async def test_whose_hooks_were_told_is_written_for_all_workspaces_at_once(
             await store.plan(planned(key))
             await store.advance(key, send(f"att_{key}"), accept(f"look_{key}"), settle(f"look_{key}"))
         store.confirm_notified("told")
-    statements = list[object]()
-    write = process.member.queries.confirm_notified
+    engine, transactions = process.member.engine, list[object]()
+    run = engine.run
 
-    async def counted(looks: Collection[tuple[int, str]]) -> None:
-        statements.append(looks)
-        await write(looks)
+    def counted(work: Work[Any], *, writes: bool = True) -> asyncio.Future[Any]:
+        transactions.append(work)
+        return run(work, writes=writes)
 
-    monkeypatch.setattr(process.member.queries, "confirm_notified", counted)
-    await process.member._write_notified()
-    await process.member._write_notified()
-    assert len(statements) == 1
-    numbers = [store._id for store in stores]
-    left = await process.member.queries.unnotified(numbers)
-    assert sorted((each.row.workspace, each.row.key) for each in left) == [
-        (number, "untold") for number in sorted(numbers)
-    ]
+    monkeypatch.setattr(engine, "run", counted)
+    await process.member._leaders._write_notified()
+    await process.member._leaders._write_notified()
+    assert len(transactions) == 1
+    numbers = [store._place.workspace for store in stores]
+    left = await process.member._rows(member_statements.UNNOTIFIED, numbers)
+    assert sorted((row[0], row[2]) for row in left) == [(number, "untold") for number in sorted(numbers)]
     for store in stores[1:]:
         await store.aclose()
 
@@ -325,7 +325,7 @@ async def use_key(process: Process, key: str, *, new_key: bool = False, confirme
     await store.open(Workspace(WORKSPACE.base_url, key, new_key))
     if confirmed:
         assert store._binding is not None
-        await process.member.queries.confirm_key(store._id, store._binding)
+        await store._write(CONFIRM_KEY, fingerprint=store._binding.fingerprint.hex())
     await store.aclose()
 
 
@@ -379,7 +379,7 @@ async def test_workspaces_that_are_made_at_once_share_a_quota_too(world: World) 
     await asyncio.gather(*(store.aclose() for store in stores))
 
 
-async def take_permits(store: PostgresStore, most: int) -> int:
+async def take_permits(store: SharedLedger, most: int) -> int:
     """Take as many of ten permits a minute as there are, but ``most`` at most. Returns how many."""
     permits, taken = store.shared_permits, 0
     assert permits is not None
@@ -453,6 +453,10 @@ async def test_after_a_step_of_the_clock_a_process_sends_and_one_leads(world: Wo
     await sending(a)
     for process in (a, b):
         await process.renew()
-    workspaces = [a.store._id]
-    leads = [await process.member.queries.lead(workspaces, []) for process in (a, b)]
-    assert leads == [{workspaces[0]: "self"}, {workspaces[0]: "other"}]
+    duties = list[PollDuty]()
+    for process in (a, b):
+        process.member._leaders.add(
+            process.store._place.workspace, Coordination(lambda: True, duties.append, *[lambda _: None] * 2)
+        )
+        await process.member._leaders._agree()
+    assert duties == [PollDuty.ALL, PollDuty.OTHERS]

@@ -14,10 +14,10 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import ServerQuota
 from hoox_async._core.quota.quota_learning import Accepted, Observed, QuotaLearning, Throttled
+from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.postgres_migrations import in_schema
+from hoox_async._io.ledger.postgres_permits import PostgresPermits
 from hoox_async._io.protocols import SentPermit, SharedPermits
-from hoox_async._io.stores.postgres.database import PostgresDatabase
-from hoox_async._io.stores.postgres.migrations import in_schema
-from hoox_async._io.stores.postgres.permits import PostgresPermits
 
 EPOCH = 1_800_000_000.0
 Ask = Callable[..., Any]
@@ -36,8 +36,8 @@ async def ask(postgres_url: str, postgres_schema: str) -> AsyncIterator[Ask]:
 
     try:
         await run(
-            "INSERT INTO hoox.workspaces (name, base_url, fingerprints) "
-            "VALUES ('w', 'https://api.example', ARRAY['y'::bytea])"
+            "INSERT INTO hoox.workspaces (name, base_url, fingerprint) "
+            "VALUES ('w', 'https://api.example', 'y')"
         )
         yield run
     finally:
@@ -98,8 +98,8 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
     members = ["a", "b", "c"]
     for member in members:
         await ask(
-            "INSERT INTO hoox.members VALUES (%s, 'host', 1, '12 days', to_timestamp(%s), to_timestamp(%s))",
-            member, EPOCH + 1e6, EPOCH,
+            "INSERT INTO hoox.members VALUES (%s, 'host', 1, %s, %s, %s, hoox.timeline_1())",
+            member, 10**12, int((EPOCH + 1e6) * 1e6), int(EPOCH * 1e6),
         )  # fmt: skip
     both = {m: (permits_of(ask, m, clock), MemoryPermits(quota, m)) for m in members}
     held: list[tuple[int, float]] = []
@@ -186,8 +186,8 @@ async def test_the_limit_of_a_process_that_has_ended_does_not_hold(ask: Ask) -> 
     """The lowest limit that a living member states holds, and no longer than its lease."""
     clock = FakeClock(ask)
     await clock.replace()
-    await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, '10 s', to_timestamp(%s), to_timestamp(%s))",
-              EPOCH + 10.0, EPOCH)  # fmt: skip
+    await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, 10000000, %s, %s, hoox.timeline_1())",
+              int((EPOCH + 10.0) * 1e6), int(EPOCH * 1e6))  # fmt: skip
     await permits_of(ask, "slow", clock).reserve(60, 8.0, 35.0)
     fast = permits_of(ask, "fast", clock)
     assert (await fast.reserve(100, 8.0, 35.0)).limit == 60
@@ -250,7 +250,7 @@ async def test_after_a_failover_permits_begin_once_those_of_before_count_no_more
     """They may be lost, and be sent 8 s and their hold later. An answer meanwhile changes nothing of that."""
     clock = FakeClock(ask)
     await clock.replace()
-    await ask("INSERT INTO hoox.members VALUES ('a', 'h', 1, '1 d', hoox.now_1(), hoox.now_1())")
+    await ask("INSERT INTO hoox.members VALUES ('a', 'h', 1, 1000000, 0, 0, hoox.timeline_1())")
     permits, other = permits_of(ask, "a", clock), permits_of(ask, "b", clock)
     before = await permits.reserve(100, 8.0, hold)
     await ask("CREATE OR REPLACE FUNCTION hoox.timeline_1() RETURNS text LANGUAGE sql AS $$ SELECT '2' $$")

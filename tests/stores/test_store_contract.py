@@ -41,15 +41,12 @@ from hoox_async._core.intents.transitions import (
 )
 from hoox_async._io.ledger import ledger
 from hoox_async._io.protocols import Store
-from hoox_async._io.stores.postgres import store as postgres_store
 from hoox_async.errors import StoreError
 
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores that read pages read 50 intents at a time."""
-    for module in (postgres_store,):
-        monkeypatch.setattr(module, "_PAGE", 50)
     monkeypatch.setattr(ledger, "PAGE", 50)
 
 

@@ -42,8 +42,8 @@ from hoox_async._core.intents.transitions import (
     Revert,
     Transition,
 )
+from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.protocols import Store
-from hoox_async._io.stores.postgres.database import PostgresDatabase
 from hoox_async.errors import BudgetExceeded
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])

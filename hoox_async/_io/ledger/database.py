@@ -19,20 +19,19 @@ from ..._core.intents.records import dump_delivery
 from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
-from ..stores.postgres.connections import Connections
-from ..stores.postgres.names import require_schema, require_workspace_name
-from ..stores.postgres.permits import PostgresPermits
-from ..stores.postgres.server_checks import check_rights, check_server
-from ..stores.postgres.url import DatabaseUrl
 from . import member_statements as sql
-from .binding import find_workspace
 from .dialect import postgres
-from .intent_rows import Place, Row
-from .ledger import Ledger
+from .intent_rows import Row
 from .member import Member
-from .migrations import MIGRATIONS, ensure_newest, in_schema, read_state
-from .migrations import migrate as migrate_schema
 from .postgres import PostgresEngine
+from .postgres_checks import check_rights, check_server
+from .postgres_connections import Connections
+from .postgres_migrations import MIGRATIONS, ensure_newest, in_schema
+from .postgres_migrations import migrate as migrate_schema
+from .postgres_names import require_schema, require_workspace_name
+from .postgres_offline import NoWorkspace, offline_workspace
+from .postgres_permits import PostgresPermits
+from .postgres_url import DatabaseUrl
 from .shared_ledger import SharedLedger
 from .statements import KEEP_DELIVERY
 
@@ -231,17 +230,10 @@ class PostgresDatabase:
 
     async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
         """Every intent of a workspace, without opening the database; none where it has no such workspace."""
-        connections = Connections(self._url, 1)
-        try:
-            state = await read_state(connections, self._schema)
-            state.check(connections.name, MIGRATIONS[-1].version)
-            engine = PostgresEngine(connections, postgres(self._schema))
-            row = await find_workspace(engine, name) if state.version else None
-            if row is not None:
-                async for intent in Ledger(engine, Place(row.id, ""), newer=True).stream():
+        with suppress(NoWorkspace):
+            async with offline_workspace(self._url, name, schema=self._schema) as records:
+                async for intent in records.stream():
                     yield intent
-        finally:
-            await connections.aclose()
 
     def permits(self, member: Member, quota: int, workspace: int) -> SharedPermits:
         """The permits of a quota, for a session of this workspace."""

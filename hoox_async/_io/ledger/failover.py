@@ -22,7 +22,7 @@ from . import statements as sql
 from .intent_rows import DamagedRecord, Place, Row, Written, of_look, to_units
 from .transaction import Engine, Transaction
 
-_KEPT_FOR = 600.0  # seconds
+KEPT_FOR = 600.0  # seconds
 _MOST = 10_000  # writes
 _PAUSE = 60.0  # seconds in which every process notices it and writes its own again
 
@@ -82,10 +82,10 @@ class RecentWrites:
         return self._writes.get((workspace, key))
 
     def _forget(self, now: float) -> None:
-        self._budgets = {place: each for place, each in self._budgets.items() if each[0] > now - _KEPT_FOR}
+        self._budgets = {place: each for place, each in self._budgets.items() if each[0] > now - KEPT_FOR}
         while self._writes:
             oldest = next(iter(self._writes.values()))
-            if len(self._writes) <= _MOST and oldest.at > now - _KEPT_FOR:
+            if len(self._writes) <= _MOST and oldest.at > now - KEPT_FOR:
                 return
             self._writes.popitem(last=False)
 

@@ -169,7 +169,7 @@ class Ledger:
 
     async def in_states(self, states: Collection[IntentState], *, own: bool = False) -> list[Intent]:
         """All intents in these states, in the order in which they were planned."""
-        condition = _in_states(states) + (" AND i.member = :me" if own and self._newer else "")
+        condition = in_states(states) + (" AND i.member = :me" if own and self._newer else "")
         rows = await self._rows(_page(condition), after=0, size=_ALL)
         return [self._read(Row(*row)) for row in rows]
 
@@ -178,20 +178,20 @@ class Ledger:
 
         One that another process plans meanwhile may be missing.
         """
-        async for intent in self._stream(_KEPT):
-            yield intent
+        async for row in self._stream_rows(_KEPT):
+            yield self._read(row)
 
     async def stream_accepted(self) -> AsyncIterator[Intent]:
         """Every intent that is ACCEPTED, in the order of the plan, with a few hundred in memory at a time."""
-        async for intent in self._stream(_in_states((IntentState.ACCEPTED,))):
-            yield intent
+        async for row in self._stream_rows(in_states((IntentState.ACCEPTED,))):
+            yield self._read(row)
 
-    async def _stream(self, condition: str) -> AsyncIterator[Intent]:
+    async def _stream_rows(self, condition: str) -> AsyncIterator[Row]:
         after, more = 0, True
         while more:
             rows = [Row(*row) for row in await self._rows(_page(condition), after=after, size=PAGE)]
             for row in rows:
-                yield self._read(row)
+                yield row
             more = len(rows) == PAGE
             after = rows[-1].seq if rows else after
 
@@ -202,7 +202,7 @@ class Ledger:
 
     async def gauges(self) -> StoreGauges:
         """Counts of the open intents, and the accepted one that was planned first."""
-        first = _page(_in_states((IntentState.ACCEPTED,)))
+        first = _page(in_states((IntentState.ACCEPTED,)))
         counted, rows = await self._ask(
             (sql.COUNT_OPEN, self._place.values()), (first, self._place.values(after=0, size=1))
         )
@@ -323,13 +323,13 @@ def _by_name(budgets: Sequence[Rows]) -> dict[str, StoredBudget]:
 
 def intents_of(states: Collection[IntentState] | None, place: Place) -> Question:
     """The question for all intents in these states (None: in any), in the order of the plan."""
-    condition = _KEPT if states is None else _in_states(states)
+    condition = _KEPT if states is None else in_states(states)
     return _page(condition), place.values(after=0, size=_ALL)
 
 
 def page_of(states: Collection[IntentState] | None, after: int) -> Question:
     """The question for a page of the only workspace of a file: of intents in these states (None: in any)."""
-    condition = _KEPT if states is None else _in_states(states)
+    condition = _KEPT if states is None else in_states(states)
     return _page(condition), {"workspace": 1, "after": after, "size": PAGE}
 
 
@@ -337,7 +337,7 @@ def _page(condition: str) -> str:
     return sql.PAGE.replace("{condition}", condition)
 
 
-def _in_states(states: Collection[IntentState]) -> str:
+def in_states(states: Collection[IntentState]) -> str:
     """The condition, spelled out so that the small index of open intents is used where it has them all."""
     listed = ", ".join(f"'{state.value}'" for state in IntentState if state in states)
     if not listed:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...errors import StoreError
-from ..stores.postgres.connections import Connections, execute_message
-from ..stores.postgres.error_translation import NoConnection
 from .dialect import Dialect
-from .transaction import LeaseOver, Question, Rows, Values, Work
+from .postgres_connections import Connections, execute_message
+from .postgres_errors import NoConnection
+from .replay import Outdated, replay
+from .transaction import LeaseOver, Question, Rows, Work
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 _T = TypeVar("_T")
 
-_TRIES = 200  # each fails only because another write has come first
-_LONGEST_PAUSE = 0.02  # seconds between two tries
 _GUARDED = frozenset({"version", "charged"})  # columns that refuse what was decided from outdated rows
 _UNIQUE = frozenset({"intents_key", "intents_look"})
 _NULL_VIOLATION = "23502"  # SQLSTATE
@@ -55,10 +52,11 @@ class PostgresEngine:
         return self._begin(work, self._connections.deadline)
 
     def _begin(self, work: Work[_T], deadline: float) -> asyncio.Future[_T]:
-        answer = self._connections.begin(
-            lambda connection, ends_at: _Run(connection, ends_at, self._dialect, self.name).transact(work),
-            deadline=deadline,
-        )
+        def begin(connection: AsyncConnection[Any], ends_at: float) -> Awaitable[_T]:
+            messages = _Messages(connection, ends_at, self._dialect, self.name)
+            return replay(work, messages.execute, self.name)
+
+        answer = self._connections.begin(begin, deadline=deadline)
         if self._instead is None:
             return answer
         return asyncio.ensure_future(self._or_instead(answer, self._instead._begin, work, deadline))
@@ -76,34 +74,8 @@ class PostgresEngine:
             return await begin(work, deadline)
 
 
-class _Unanswered(BaseException):
-    """Ends a function that has asked what is not answered yet."""
-
-    def __init__(self, questions: Sequence[Question]) -> None:
-        self.questions = questions
-
-
-class _Transaction:
-    """One run of a function, with the answers to what earlier runs have asked."""
-
-    def __init__(self, answers: Sequence[list[Rows]], *, may_guess: bool) -> None:
-        self.may_guess = may_guess
-        self.writes: list[Question] = []
-        self._answers = answers
-        self._asked = 0
-
-    def ask(self, *questions: Question) -> list[Rows]:
-        self._asked += 1
-        if self._asked > len(self._answers):
-            raise _Unanswered(questions)
-        return self._answers[self._asked - 1]
-
-    def write(self, statement: str, values: Values) -> None:
-        self.writes.append((statement, values))
-
-
-class _Run:
-    """Runs one function, until its transaction is committed or the loop's time ``ends_at``.
+class _Messages:
+    """Executes a function's messages on a connection until the loop's time ``ends_at``.
 
     From then on it sends nothing: its caller was told that it failed, and may write again.
     """
@@ -114,41 +86,17 @@ class _Run:
         self._dialect = dialect
         self._name = name
 
-    async def transact(self, work: Work[_T]) -> _T:
-        """Run it again wherever another write has come first. Raises what the function raises."""
+    async def execute(self, statements: Sequence[Question]) -> list[Rows]:
         from psycopg import Error
 
-        for number in range(_TRIES):
-            try:
-                return await self._try(work, may_guess=number == 0)
-            except Error as error:
-                if not self._is_outdated(error):
-                    raise
-            await asyncio.sleep(random.uniform(0, min(number * 0.002, _LONGEST_PAUSE)))  # noqa: S311
-        raise StoreError(f"{self._name}: other writes have come first too often")
-
-    async def _try(self, work: Work[_T], *, may_guess: bool) -> _T:
-        answers: list[list[Rows]] = []
-        while True:
-            transaction = _Transaction(answers, may_guess=may_guess)
-            try:
-                result = work(transaction)
-            except _Unanswered as unanswered:
-                answers.append(await self._execute(unanswered.questions))
-                continue
-            except Exception:
-                if may_guess and not answers:  # what it has guessed may be why
-                    may_guess = False
-                    continue
-                raise
-            if transaction.writes:
-                await self._execute(transaction.writes)
-            return result
-
-    async def _execute(self, statements: Sequence[Question]) -> list[Rows]:
         if asyncio.get_running_loop().time() >= self._ends_at:
             raise TimeoutError
-        return await execute_message(self._connection, [*map(self._compiled, statements)])
+        try:
+            return await execute_message(self._connection, [*map(self._compiled, statements)])
+        except Error as error:
+            if self._is_outdated(error):
+                raise Outdated from error
+            raise
 
     def _compiled(self, question: Question) -> tuple[bytes, Mapping[str, Any]]:
         return self._dialect.compile(question[0]).encode(), question[1]

@@ -95,15 +95,17 @@ RELEASE = (
 
 # --- forgetting, in memory only: the look stays claimed, and its avatar's origin known
 
+DROP_DELIVERIES = (
+    "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
+    "AND attempt IN (SELECT id FROM hoox.attempts WHERE intent = :seq)"
+)
+
 FORGET = (
     (
         "INSERT INTO hoox.sends (workspace, sent_at) SELECT workspace, sent_at FROM hoox.attempts "
         "WHERE intent = :seq"
     ),
-    (
-        "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
-        "AND attempt IN (SELECT id FROM hoox.attempts WHERE intent = :seq)"
-    ),
+    DROP_DELIVERIES,
     "DELETE FROM hoox.attempts WHERE intent = :seq",
     "DELETE FROM hoox.intents WHERE seq = :seq AND look_id IS NULL",
     (
@@ -116,10 +118,7 @@ FORGET = (
 
 PRUNE = (
     "UPDATE hoox.intents SET record = :record, crc = :crc WHERE seq = :seq",
-    (
-        "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
-        "AND attempt IN (SELECT id FROM hoox.attempts WHERE intent = :seq)"
-    ),
+    DROP_DELIVERIES,
 )
 
 # --- budgets

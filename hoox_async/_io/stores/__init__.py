@@ -84,10 +84,10 @@ async def read_costs(
     """
     table = CostTable(by)
     if is_database(store):
-        from .postgres.offline import offline_workspace
+        from ..ledger.postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
-            async for intent in records.intents():
+            async for intent in records.stream():
                 table.add(intent)
     else:
         async with await read_store(store) as snapshot:
@@ -142,7 +142,7 @@ async def prune_store(
         raise ConfigurationError(f"older_than: {older_than} is negative")
     older_than = min(older_than, _AGES)
     if is_database(store):
-        from .postgres.offline import offline_workspace
+        from ..ledger.postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             return await records.prune(older_than, dry_run=dry_run)
@@ -169,12 +169,12 @@ async def store_budget(
     wanted = None if cap is None else credits_from("cap", cap)
     check_budget_name(name)
     if is_database(store):
-        from .postgres.offline import offline_workspace
+        from ..ledger.postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             if wanted is not None:
-                await records.queries.set_cap(records.id, name, wanted)
-            found = await records.queries.budget(records.id, name)
+                await records.set_cap(name, wanted)
+            found = await records.budget(name)
     else:
         found = await anyio.to_thread.run_sync(budget_of_file, os.fspath(store), name, wanted)
     if found is None:
@@ -196,7 +196,7 @@ def _from_text(path: object) -> Store:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
     if is_database(path):
-        from .postgres.database import single_workspace  # psycopg takes 66 ms
+        from ..ledger.database import single_workspace  # psycopg takes 66 ms
 
         return single_workspace(path)
     if "://" in path:  # not shown: it may hold a password

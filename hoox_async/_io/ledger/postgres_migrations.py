@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import StoreError
-from ..stores.postgres.connections import Connections
-from ..stores.postgres.error_translation import DatabaseError
 from .dialect import postgres
+from .postgres_connections import Connections
+from .postgres_errors import DatabaseError
 from .postgres_schema import CLOCK, QUOTA
 from .schema import SHARED_TABLES, TABLES
 
@@ -52,9 +52,18 @@ class SchemaState(NamedTuple):
 
     version: int
     minimum_client: int
+    is_released: bool = True
 
     def check(self, name: str, known: int) -> None:
-        """Raise `StoreError` where releases that know the schema up to ``known`` can't use it."""
+        """Raise `StoreError` where releases that know the schema up to ``known`` can't use it.
+
+        None can use one from before the first release.
+        """
+        if not self.is_released:
+            raise StoreError(
+                f"{name}: its tables were made before the first release of hoox-async (schema "
+                f"{self.version}) and can't be read any more: drop that schema, or use another database"
+            )
         if self.minimum_client > known:
             raise StoreError(
                 f"{name}: its tables were changed by a newer version of hoox-async and need at least schema "
@@ -81,12 +90,16 @@ async def read_state(connections: Connections, schema: str) -> SchemaState:
     found = await connections.fetch(_EXISTS, (in_schema("hoox.schema_versions", schema),))
     if not found[0][0]:
         return SchemaState(0, 0)
-    rows = await connections.fetch(in_schema(_STATE, schema))
+    rows = await connections.fetch(in_schema(_STATE, schema), (in_schema(_IN_ALL_RELEASES, schema),))
     return SchemaState(*rows[0])
 
 
+_IN_ALL_RELEASES = "hoox.sends"  # what was made before the first one has no such table
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
-_STATE = "SELECT coalesce(max(version), 0), coalesce(max(minimum_client), 0) FROM hoox.schema_versions"
+_STATE = (
+    "SELECT coalesce(max(version), 0), coalesce(max(minimum_client), 0), to_regclass(%s) IS NOT NULL "
+    "FROM hoox.schema_versions"
+)
 _APPLIED = "INSERT INTO hoox.schema_versions (version, minimum_client) VALUES (%s, %s)"
 
 
@@ -152,7 +165,8 @@ async def _read_state_on(connection: AsyncConnection[Any], schema: str) -> Schem
     cursor = await connection.execute(_EXISTS, (in_schema("hoox.schema_versions", schema),))
     if not (await cursor.fetchall())[0][0]:
         return SchemaState(0, 0)
-    cursor = await connection.execute(in_schema(_STATE, schema).encode())
+    mark = in_schema(_IN_ALL_RELEASES, schema)
+    cursor = await connection.execute(in_schema(_STATE, schema).encode(), (mark,))
     return SchemaState(*(await cursor.fetchall())[0])
 
 

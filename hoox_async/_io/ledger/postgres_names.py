@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...._core.intents.keys import is_name
-from ....errors import ConfigurationError
+from ..._core.intents.keys import is_name
+from ...errors import ConfigurationError
 
 
 def require_workspace_name(name: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ...._core.quota.quota_learning import QuotaCounts, QuotaTerms
-from ...._core.quota.sliding_window import BURST
-from ...protocols import Learned, Reservation, SentPermit
+from ..._core.quota.quota_learning import QuotaCounts, QuotaTerms
+from ..._core.quota.sliding_window import BURST
+from ..protocols import Learned, Reservation, SentPermit
 
 Ask = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 """Runs a statement with values, and returns its rows. Raises `StoreError`."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from ....errors import ConfigurationError
+from ...errors import ConfigurationError
 
 SCHEMES = ("postgresql://", "postgres://")
 _CONNECT_TIMEOUT = "4"  # seconds, for each of several hosts

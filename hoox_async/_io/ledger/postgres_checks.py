@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ....errors import StoreError
-from .connections import Connections
-from .migrations import quoted
+from ...errors import StoreError
+from .postgres_connections import Connections
+from .postgres_migrations import quoted
 
 _OLDEST = 13_00_00
 

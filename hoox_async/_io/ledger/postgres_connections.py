@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ...._core.intents.transitions import IllegalTransition
-from ....errors import HooxError, StoreError
-from ...ledger.worker_thread import ignore_error
-from .error_translation import NoConnection, NotReplicated, database_error, no_connection
-from .url import DatabaseUrl
+from ..._core.intents.transitions import IllegalTransition
+from ...errors import HooxError, StoreError
+from .postgres_errors import NoConnection, NotReplicated, database_error, no_connection
+from .postgres_url import DatabaseUrl
+from .worker_thread import ignore_error
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
@@ -68,7 +68,7 @@ class Connections:
 
     Where the server refuses a connection, a statement waits for one of those that are in use here.
 
-    They belong to the process and to the loop on which they are first used; `SharedDatabase` sees to that.
+    They belong to the process and to the loop on which they are first used; `PostgresDatabase` sees to that.
     """
 
     def __init__(self, url: DatabaseUrl, limit: int, *, deadline: float = _DEADLINE) -> None:

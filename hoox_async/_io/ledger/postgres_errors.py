@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
-from ....errors import StoreError
+from ...errors import StoreError
 
 # By SQLSTATE, or by its class, which is its first two characters.
 _MEANING = {
