@@ -119,6 +119,7 @@ class DatabaseWindow:
         self._observer: asyncio.Task[None] | None = None
         self._learned_at = -math.inf
         self._unwritten_pause = -math.inf  # until then a pause holds here that others may not know yet
+        self._pauses_written = 0  # of this process
 
     # --- reservations
 
@@ -152,6 +153,7 @@ class DatabaseWindow:
 
     async def _reserve(self, horizon: float) -> None:
         asked_at, asked_at_boot = self._clock.now(), self._clock.boot()
+        pauses = self._pauses_written
         try:
             reservation = await self._permits.reserve(self._stated, horizon, self._hold)
         except Exception as error:  # nothing is sent without the database
@@ -162,7 +164,12 @@ class DatabaseWindow:
                 _log.warning("no permit could be reserved, so nothing is sent; trying again: %s", error)
         else:
             self._failures = 0
-            self._take_in(reservation, asked_at, asked_at_boot)
+            if self._clock.now() >= self._unwritten_pause and pauses == self._pauses_written:
+                self._take_in(reservation, asked_at, asked_at_boot)
+            else:  # it was granted without the pause
+                self._ask_again_at = self._unwritten_pause
+                if reservation.permit is not None:
+                    self._cancel(reservation.permit)
         finally:
             self._asking = False
             self._answered.set()
@@ -174,8 +181,7 @@ class DatabaseWindow:
         self._offset = reservation.moment - now
         self.limit, self._interval = reservation.limit, reservation.interval
         self._counted, self._known = reservation.counted, (reservation.counted, now)
-        if now >= self._unwritten_pause:
-            self._load(reservation.learned)
+        self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
             if self._learning.throttling.is_probing:  # the probe of another process may be answered sooner
@@ -326,7 +332,9 @@ class DatabaseWindow:
                     self._learned_at = self._clock.now()
                     if isinstance(answer, Throttled):
                         self._unwritten_pause = -math.inf
-                    self._load(text)
+                        self._pauses_written += 1
+                    if self._clock.now() >= self._unwritten_pause:
+                        self._load(text)
                     if before.is_probing and not terms.is_probing:
                         self._ask_again_at = -math.inf
                     self.on_change()
