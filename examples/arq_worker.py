@@ -5,10 +5,11 @@
     cd examples && arq arq_worker.WorkerSettings       # as many workers as you like
     python arq_worker.py 17 avtr_public_ada:look_public_ada "at the sea"    # places order 17
 
-arq runs a job again when its worker was stopped or killed. That is safe, since the job's order is the look's
-key: run again, or placed twice, it gets the same look, paid once. What costs nothing is tried again later; an
-unknown is not, a person decides about it. Jobs are coroutines of one loop, so that a hundred of them wait for
-their looks on one session. Redis holds the queue, and PostgreSQL what was paid for.
+arq runs a job again when its worker was stopped, and that of a killed worker after ``job_timeout``. That is
+safe, since the job's order is the look's key: run again, or placed twice, it gets the same look, paid once.
+What costs nothing is tried again later; an unknown is not, a person decides about it. Jobs are coroutines of
+one loop, so that a hundred of them wait for their looks on one session. Redis holds the queue, and
+PostgreSQL what was paid for.
 
 To try it, give HOOX_URL the address of ``hoox-async sandbox`` and HOOX_API_KEY the key that it prints.
 """

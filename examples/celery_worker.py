@@ -5,10 +5,11 @@
     cd examples && celery -A celery_worker worker --concurrency 4
     python celery_worker.py 17 avtr_public_ada:look_public_ada "at the sea"    # places order 17
 
-A task is plain code that blocks its process, so it does not wait for the look: it submits and ends. A hook of
-the session hears when the look is settled, whichever process heard of it, and places the task that goes on.
-``acks_late`` runs a task again whose process was killed. That is safe, since the order is the look's key: run
-again, or placed twice, it is paid once. Redis holds the queue, and PostgreSQL what was paid for.
+A task is plain code that blocks its process, so it does not wait for the look: it submits and ends. A hook
+of the session hears when the look is settled, whichever process heard of it, and places the task that goes
+on. Where that process has ended, another one's hook is told. ``acks_late`` runs a task again whose process
+was killed. That is safe, since the order is the look's key: run again, or placed twice, it is paid once.
+Redis holds the queue, and PostgreSQL what was paid for.
 
 To try it, give HOOX_URL the address of ``hoox-async sandbox`` and HOOX_API_KEY the key that it prints.
 """

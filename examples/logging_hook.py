@@ -4,7 +4,9 @@
     python examples/logging_hook.py --debug     # each request and each webhook too
 
 Take `log_event` into your own program: ``HooxSession(hooks=[log_event])``. No event holds the API key, a
-webhook's token or a picture. Without a key this runs on a sandbox; with HOOX_API_KEY it spends 2 credits.
+webhook's token or a picture. Beside that, the library logs what is wrong to ``hoox_async`` and its children
+``requests``, ``webhooks`` and ``pictures``: give them a level as any other logger. Without a key this runs
+on a sandbox; with HOOX_API_KEY it spends 2 credits.
 """
 
 from __future__ import annotations
