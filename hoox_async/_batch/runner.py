@@ -14,7 +14,7 @@ from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
-from ..errors import ConfigurationError, HooxError, SessionClosed
+from ..errors import ConfigurationError, HooxError, SessionClosed, short_tracebacks
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .input_run import InputRun
@@ -22,6 +22,7 @@ from .options import BatchOptions, Changed, OnUnknown, retry_states
 from .progress import ProgressCallback
 
 
+@short_tracebacks
 class OutcomeStream:
     """The outcomes of a batch, each as its item settles: an async iterator, and an async context manager.
 
@@ -81,6 +82,7 @@ class OutcomeStream:
             return
 
 
+@short_tracebacks
 class BatchRunner:
     """Makes many looks at once and waits for each of them.
 

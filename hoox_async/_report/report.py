@@ -17,6 +17,7 @@ from .._api.requests import FREE, ImageAvatar
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.stores import is_database
+from ..errors import short_tracebacks
 from .formatting import STATE_EXPLANATIONS, format_count, format_duration
 from .jsonl import REQUEST_KINDS, write_lines
 
@@ -61,6 +62,7 @@ class BatchReport:
         return _Opening(cls._open(store, workspace, schema))
 
     @classmethod
+    @short_tracebacks
     async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
         if is_database(store):
             from .._io.ledger.postgres_offline import offline_workspace

@@ -34,6 +34,7 @@ from ..errors import (
     SessionClosed,
     StoreError,
     WaitTimeout,
+    short_tracebacks,
 )
 from ..events import LookSettled
 from .api_answers import ApiAnswers
@@ -72,6 +73,7 @@ class Payment(NamedTuple):
         return kind_of(self.request)
 
 
+@short_tracebacks
 class LookJob:
     """A look that was accepted: awaitable many times and by many tasks.
 

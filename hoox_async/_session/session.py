@@ -52,7 +52,7 @@ from .._io.protocols import Store, Transport, Workspace
 from .._io.stores import open_store
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
-from ..errors import ConfigurationError, InvalidRequest, SessionClosed
+from ..errors import ConfigurationError, InvalidRequest, SessionClosed, short_tracebacks
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .health import SessionHealth, read_health
@@ -61,6 +61,7 @@ from .runtime import SessionRuntime
 from .submit.edit_source import await_source
 
 
+@short_tracebacks
 class HooxSession:
     """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
 

@@ -12,7 +12,7 @@ import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import FREE, KnownRequest, Request
-from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
+from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error, short_tracebacks
 from .intent import Evidence, Intent, IntentState, Reason
 
 
@@ -42,6 +42,7 @@ class BatchItem:
     request: Request
 
 
+@short_tracebacks
 @attrs.frozen(repr=False)
 class Outcome:
     """How one item ended.

@@ -16,7 +16,7 @@ from ..._api.webhook_payloads import Delivery
 from ..._core.intents.deliveries import can_be_needed
 from ..._core.intents.intent import Intent
 from ..._core.intents.records import dump_delivery
-from ...errors import ConfigurationError, StoreError, StoreLocked
+from ...errors import ConfigurationError, StoreError, StoreLocked, short_tracebacks
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
 from . import member_statements as sql
@@ -43,6 +43,7 @@ DEFAULT_WORKSPACE = "default"
 _log = logging.getLogger("hoox_async")
 
 
+@short_tracebacks
 class PostgresDatabase:
     """A PostgreSQL database that many processes use at the same time as the store of their sessions.
 

@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, short_tracebacks
 from ..ledger.backup import back_up, recover
 from ..ledger.file_budgets import budget_of_file
 from ..ledger.file_pruning import preview, prune
@@ -54,6 +54,7 @@ def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
     raise ConfigurationError(f"store: {store!r} is neither None, the path of a file, nor a Store")
 
 
+@short_tracebacks
 async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
     """Copy a store's file as it is at this moment, also while a session has it open. Returns the copy's path.
 
@@ -69,6 +70,7 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     return await anyio.to_thread.run_sync(back_up, os.fspath(source), os.fspath(target))
 
 
+@short_tracebacks
 async def read_costs(
     store: str | os.PathLike[str], *, by: str, workspace: str = "default", schema: str = "hoox"
 ) -> list[Costs]:
@@ -96,6 +98,7 @@ async def read_costs(
     return table.rows()
 
 
+@short_tracebacks
 async def recover_store(path: str | os.PathLike[str]) -> None:
     """Make a store usable again whose ``-wal`` is gone for good. Commits that only the ``-wal`` had are lost.
 
@@ -111,6 +114,7 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     await anyio.to_thread.run_sync(recover, os.fspath(path))
 
 
+@short_tracebacks
 async def prune_store(
     store: str | os.PathLike[str],
     *,
@@ -150,6 +154,7 @@ async def prune_store(
     return await anyio.to_thread.run_sync(preview if dry_run else prune, os.fspath(store), before)
 
 
+@short_tracebacks
 async def store_budget(
     store: str | os.PathLike[str],
     name: str,
