@@ -45,6 +45,7 @@ from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
+from ._core.trouble import Trouble
 from ._io.stores import backup_store, prune_store, read_costs, recover_store, store_budget
 from ._report import BatchReport
 from ._session.health import SessionHealth
@@ -162,6 +163,7 @@ __all__ = [
     "Style",
     "Timeouts",
     "TransportError",
+    "Trouble",
     "UnexpectedResponse",
     "Unknown",
     "WaitTimeout",

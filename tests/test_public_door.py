@@ -29,7 +29,7 @@ PROMISED = """
     HooxError ConfigurationError InvalidRequest KeyConflict BudgetExceeded SessionClosed NotSent
     ApiError BadRequest AuthenticationError InsufficientCredits PermissionDenied NotFound Conflict RateLimited
     OutcomeUnknown GenerationFailed WaitTimeout ServerError UnexpectedResponse TransportError
-    StoreError StoreLocked StoreMismatch WebhookRejected
+    StoreError StoreLocked StoreMismatch WebhookRejected Trouble
 """
 
 

@@ -159,14 +159,17 @@ class SubmissionBreaker:
 
     def unanswered_since(self, now: float) -> float | None:
         """Since when paid requests get no answer; None: they get one, or it is too early to say."""
-        sent = [at for at in self._outstanding.values() if at is not None and at >= self._answered_at]
-        oldest = min(sent, default=None)
-        silent_since = None
-        if oldest is not None and _is_silent(now, oldest, self._answered_at):
-            silent_since = oldest + SILENT_SECONDS
+        silent_since = self.silent_since(now)
         if self.losses < LOSSES:
             return silent_since
         return self._lost_at if silent_since is None else max(self._lost_at, silent_since)
+
+    def silent_since(self, now: float) -> float | None:
+        """Since when an outstanding paid request is silent, with none answered since it was sent."""
+        sent = [at for at in self._outstanding.values() if at is not None and at >= self._answered_at]
+        oldest = min(sent, default=None)
+        is_silent = oldest is not None and _is_silent(now, oldest, self._answered_at)
+        return oldest + SILENT_SECONDS if is_silent and oldest is not None else None
 
 
 def _is_silent(now: float, oldest: float | None, answered_at: float) -> bool:

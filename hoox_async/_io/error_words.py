@@ -23,6 +23,24 @@ _MEANING = {
 }
 
 
+_MOST_CAUSES = 5
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the error, or what caused it, is that a file system, SQLite or PostgreSQL has no room."""
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):  # an error that is raised again may be a cause of itself
+        if cause is None:
+            return False
+        has_no_room = isinstance(cause, OSError) and cause.errno in _NO_ROOM
+        of_sqlite = getattr(cause, "sqlite_errorname", None) == "SQLITE_FULL"
+        if has_no_room or of_sqlite or getattr(cause, "sqlstate", None) == "53100":
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def words_of(error: BaseException) -> str:
     """What the error means, in words; its own message where its meaning is not known here."""
     if isinstance(error, HooxError):

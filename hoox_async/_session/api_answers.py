@@ -11,6 +11,7 @@ from datetime import datetime
 from .._api.endpoints import Endpoint, WireResponse
 from .._core.outage import NO_ANSWER, Outage, outage_after
 from .._core.retry import shows_valid_key
+from .._core.trouble import Sign, after_paid_request, api_trouble
 from .._io.clock import Clock
 from .._io.hooks import Hooks
 from .._io.logs import failures_logged
@@ -38,7 +39,7 @@ class ApiAnswers:
         self._store = store
         self._rate_limiter = rate_limiter
         self._hooks = hooks
-        self._answered_at = -math.inf
+        self._answered_at = self._paid_answered_at = -math.inf
         self._outage: Outage | None = None
         self._of_avatar: dict[str, Outage] = {}
         self._open: dict[object, float] = {}  # reads without an answer yet: when each was sent
@@ -46,6 +47,10 @@ class ApiAnswers:
         self._is_logged = False
         self.answers_since: datetime = clock.utc()
         """Since when requests are answered: the session's opening, or the end of a long outage."""
+        self.sign: Sign | None = None
+        """What the last read, or the last POST that was not sent, has shown of trouble; None: nothing."""
+        self.paid_sign: Sign | None = None
+        """What the last paid request that was sent has shown of trouble; None: nothing."""
         self.served_at: float = -math.inf
         """The loop's time at which the API last served a read of this key, be it by refusing it."""
 
@@ -92,6 +97,7 @@ class ApiAnswers:
     def answered(self) -> None:
         """A usable answer came."""
         self._answered_at = self._clock.now()
+        self.sign = None
         outage, self._outage = self._outage, None
         if outage is not None and self._answered_at - outage.since >= _LONG:
             self.answers_since = self._clock.utc()
@@ -103,12 +109,28 @@ class ApiAnswers:
         """A read got no usable answer, or no connection was made for the paid request of this key."""
         begun = max(sent_at, self._answered_at) if self._outage is None else self._outage.since
         outage = self._outage = outage_after(error, begun)
-        now = self._clock.now()
+        now, trouble = self._clock.now(), api_trouble(error)
+        if trouble is not None and sent_at >= self._answered_at:  # else a later request was answered
+            self.sign = Sign(trouble, now)
         if now >= self._log_at:
             self._log_at, self._is_logged = now + _LOG_EVERY, True
             lasting = outage.text(now) if now - begun >= 1.0 else outage.reason
             _log.warning("a request (%s) failed: %s", endpoint.value, lasting)
         self._hooks.emit(RequestFailed(endpoint, outage.reason, now - begun, outage.status, key))
+
+    def paid_ended(self, sent_at: float, error: Exception | None) -> None:
+        """A paid request that was sent then has ended. ``error``: None where it was accepted."""
+        now = self._clock.now()
+        if error is None or api_trouble(error) is None:
+            self._paid_answered_at = now
+        elif sent_at < self._paid_answered_at:
+            return  # a later one was answered
+        self.paid_sign = after_paid_request(self.paid_sign, error, now)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a read is open for long, and nothing was answered since it was sent."""
+        return self._slow() is not None
 
     def outage(self, avatar_id: str) -> Outage | None:
         """Why requests about this avatar get no usable answer at present; None if they get one."""

@@ -27,7 +27,9 @@ from .._core.quota.quota_learning import (
     Throttled,
 )
 from .._core.quota.sliding_window import BURST, MAX_DELAY, MIN_MEASUREMENTS, WindowSnapshot
+from .._core.trouble import Sign, after_write
 from .._io.clock import Clock
+from .._io.error_words import is_disk_full
 from .._io.protocols import Reservation, SentPermit, SharedPermits
 from .._io.tasks import TaskSet
 from ..errors import SessionClosed, StoreError
@@ -105,6 +107,8 @@ class DatabaseWindow:
         self._asked_horizon = 0.0
         self._ask_again_at = -math.inf
         self._failures = 0
+        self.sign: Sign | None = None
+        """What the last reservation has shown of trouble with the database; None: it answered soon."""
         # permits in use
         self._taken: dict[int, _Reserved] = {}
         self._sent: dict[int, float] = {}
@@ -158,12 +162,15 @@ class DatabaseWindow:
             reservation = await self._permits.reserve(self._stated, horizon, self._hold)
         except Exception as error:  # nothing is sent without the database
             self._failures += 1
+            now = self._clock.now()
+            self.sign = after_write(now, asked_at, failed=True, is_full=is_disk_full(error))
             pause = min(_FIRST_PAUSE * 2.0 ** (self._failures - 1), _LONGEST_PAUSE)
-            self._ask_again_at = self._clock.now() + pause
+            self._ask_again_at = now + pause
             if self._failures == 1:
                 _log.warning("no permit could be reserved, so nothing is sent; trying again: %s", error)
         else:
             self._failures = 0
+            self.sign = after_write(self._clock.now(), asked_at, failed=False)
             if self._clock.now() >= self._unwritten_pause and pauses == self._pauses_written:
                 self._take_in(reservation, asked_at, asked_at_boot)
             else:  # it was granted without the pause
@@ -377,6 +384,10 @@ class DatabaseWindow:
         """When the server began to answer nothing but 429; None if it does not."""
         since = self._learning.throttling.throttled_since
         return None if since is None else self._to_loop(since)
+
+    def used_by_others(self, now: float) -> int:
+        """How many requests of the last minute clients seem to have used that do not share the database."""
+        return self._learning.used_by_others(self._to_database(now))
 
     def _to_database(self, now: float) -> float:
         return now + (self._offset or 0.0)

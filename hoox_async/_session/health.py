@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import attrs
 
+from .._core.trouble import HINDERS_DELIVERIES, Signs, Trouble, find_trouble, needs_request
 from .._io.protocols import StoreGauges
 from ..errors import StoreError
+from .database_window import DatabaseWindow
 
 if TYPE_CHECKING:
+    from .._core.intents.intent import Intent
+    from .._core.polling import PollScheduler
     from .._io.clock import Clock
     from .._io.protocols import Store
+    from .api_answers import ApiAnswers
+    from .intents import Intents
     from .jobs import JobRegistry
+    from .pictures import Pictures
     from .poller import Poller
     from .rate_limiter import RateLimiter
     from .submit.submission_hold import SubmissionHold
@@ -28,6 +36,9 @@ class SessionHealth:
     Seconds are durations, not moments. What the store counts is the whole workspace's, also where several
     processes share it, and is None while the store can't be reached.
 
+    - ``trouble``: what is wrong now, as words of `Trouble`, each with its cause and what to do. It is there
+      within 30 s of the first sign, and is a cause, not what follows from it. Empty: nothing is known to be
+      wrong. It tells what this process has seen: one that sends nothing sees little of the API.
     - ``store_reachable``: the store has answered within 3 s. While it does not, nothing is sent.
     - ``unknowns``: requests whose outcome is not known: see `HooxSession.unknowns`.
     - ``unsettled``: looks that were accepted and are not known to be READY or FAILED.
@@ -47,6 +58,7 @@ class SessionHealth:
       since.
     """
 
+    trouble: frozenset[Trouble]
     store_reachable: bool
     unknowns: int | None
     unsettled: int | None
@@ -61,40 +73,93 @@ class SessionHealth:
     key_refused: bool
 
 
-async def read_health(
-    clock: Clock,
-    store: Store,
-    limiter: RateLimiter,
-    registry: JobRegistry,
-    poller: Poller,
-    outages: SubmissionHold,
-) -> SessionHealth:
-    """The session's state now. One or two short reads of the store, and no request of the API."""
-    found = await _read_store(store)
-    now = clock.now()
-    oldest = None if found is None else found.oldest_unsettled
-    accepted_at = None if oldest is None else oldest.accepted_at
-    return SessionHealth(
-        store_reachable=found is not None,
-        unknowns=None if found is None else found.unknowns,
-        unsettled=None if found is None else found.unsettled,
-        oldest_unsettled=(
-            None if accepted_at is None else max(0.0, (clock.utc() - accepted_at).total_seconds())
-        ),
-        last_poll=None if poller.answered_at is None else now - poller.answered_at,
-        polls_for_all=registry.polls_for_all,
-        waiting=limiter.waiting,
-        held=outages.waiting,
-        unanswered=outages.unanswered(),
-        permit_wait=limiter.expected_wait(1 + outages.waiting),
-        paused=max(0.0, limiter.window.paused_until - now),
-        key_refused=limiter.key_refused,
-    )
+class HealthReader:
+    """Reads the state of an open session."""
 
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        intents: Intents,
+        rate_limiter: RateLimiter,
+        api_answers: ApiAnswers,
+        registry: JobRegistry,
+        scheduler: PollScheduler,
+        poller: Poller,
+        outages: SubmissionHold,
+        pictures: Pictures,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._intents = intents
+        self._rate_limiter = rate_limiter
+        self._api_answers = api_answers
+        self._registry = registry
+        self._scheduler = scheduler
+        self._poller = poller
+        self._outages = outages
+        self._pictures = pictures
+        self._hindered_at = -math.inf  # when deliveries were last known to be hindered
 
-async def _read_store(store: Store) -> StoreGauges | None:
-    try:
-        async with asyncio.timeout(_STORE_DEADLINE):
-            return await store.gauges()
-    except (StoreError, TimeoutError):
-        return None
+    async def read(self) -> SessionHealth:
+        """The session's state now. One or two short reads of the store; no request of the API is awaited."""
+        limiter, outages, began = self._rate_limiter, self._outages, self._clock.now()
+        found = await self._read_store()
+        now = self._clock.now()
+        polled_at = self._poller.answered_at
+        return SessionHealth(
+            trouble=self._trouble(found, now, now - began),
+            store_reachable=found is not None,
+            unknowns=None if found is None else found.unknowns,
+            unsettled=None if found is None else found.unsettled,
+            oldest_unsettled=None if found is None else self._age(found.oldest_unsettled),
+            last_poll=None if polled_at is None else now - polled_at,
+            polls_for_all=self._registry.polls_for_all,
+            waiting=limiter.waiting,
+            held=outages.waiting,
+            unanswered=outages.unanswered(),
+            permit_wait=limiter.expected_wait(1 + outages.waiting),
+            paused=max(0.0, limiter.window.paused_until - now),
+            key_refused=limiter.key_refused,
+        )
+
+    def _trouble(self, found: StoreGauges | None, now: float, store_seconds: float) -> frozenset[Trouble]:
+        signs = self._signs(found, now, store_seconds)
+        if needs_request(signs):
+            self._poller.probe()
+        trouble = find_trouble(signs)
+        if trouble & HINDERS_DELIVERIES:
+            self._hindered_at = now
+        return trouble
+
+    def _signs(self, found: StoreGauges | None, now: float, store_seconds: float) -> Signs:
+        limiter, answers, window = self._rate_limiter, self._api_answers, self._rate_limiter.window
+        of_window = window.sign if isinstance(window, DatabaseWindow) else None
+        return Signs(
+            now=now,
+            seen=(answers.sign, answers.paid_sign, self._intents.sign, of_window, self._pictures.sign),
+            silent=answers.is_silent or self._outages.is_silent,
+            key_refused=limiter.key_refused or limiter.is_checking_key,
+            throttled_since=window.throttled_since,
+            paused_until=window.paused_until,
+            used_by_others=window.used_by_others(now),
+            limit=window.limit,
+            undelivered=self._scheduler.undelivered(now, self._hindered_at),
+            unsettled=None if found is None else found.unsettled,
+            unpolled_since=self._poller.unpolled_since,
+            served_at=answers.served_at,
+            store_seconds=store_seconds,
+        )
+
+    def _age(self, oldest: Intent | None) -> float | None:
+        if oldest is None or oldest.accepted_at is None:
+            return None
+        return max(0.0, (self._clock.utc() - oldest.accepted_at).total_seconds())
+
+    async def _read_store(self) -> StoreGauges | None:
+        try:
+            async with asyncio.timeout(_STORE_DEADLINE):
+                return await self._store.gauges()
+        except (StoreError, TimeoutError):
+            return None

@@ -11,17 +11,19 @@ from typing import TypeVar
 
 from .._api.models import LookRef
 from .._core.intents.intent import Evidence, Intent
-from .._core.intents.transitions import Accept, IfUnchanged, Transition
+from .._core.intents.transitions import Accept, IfUnchanged, IllegalTransition, LookTaken, Transition
+from .._core.trouble import Sign, after_write
 from .._io.clock import Clock
-from .._io.error_words import words_of
+from .._io.error_words import is_disk_full, words_of
 from .._io.hooks import Hooks
 from .._io.protocols import Store
-from ..errors import HooxError, StoreError
+from ..errors import BudgetExceeded, HooxError, KeyConflict, StoreError
 from ..events import LookAccepted
 from .rate_limiter import LEAST_STORE_SECONDS
 
 _log = logging.getLogger("hoox_async")
 _T = TypeVar("_T")
+_ANSWERED = (IllegalTransition, LookTaken, BudgetExceeded, KeyConflict)  # the store works, and says no
 
 
 class Intents:
@@ -37,6 +39,8 @@ class Intents:
         self._hooks = hooks
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
+        self.sign: Sign | None = None
+        """What the last write has shown of trouble with the store; None: it was written soon."""
 
     # --- reading
 
@@ -51,13 +55,32 @@ class Intents:
 
     # --- writing
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """The block is one write of the store: note how it ends, and how long it takes."""
+        began = self._clock.now()
+        try:
+            yield
+        except Exception as error:
+            failed = not isinstance(error, _ANSWERED)
+            full = failed and is_disk_full(error)
+            self.sign = after_write(self._clock.now(), began, failed=failed, is_full=full)
+            raise
+        self.sign = after_write(self._clock.now(), began, failed=False)
+
+    async def plan(self, intent: Intent) -> Intent:
+        """Insert a new intent, as `Store.plan` does."""
+        with self.writing():
+            return await self._store.plan(intent)
+
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Write to an intent as `Store.advance` does, and wake who waits for another process to change it.
 
         A store shows changes of other processes only, and this one may come before theirs are read.
         """
         try:
-            return await self._store.advance(key, *transitions)
+            with self.writing():
+                return await self._store.advance(key, *transitions)
         finally:  # also where it raises: it may have been written
             self.notify(key)
 

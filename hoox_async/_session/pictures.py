@@ -18,6 +18,8 @@ from .._api.refs import HasRef, ref_of
 from .._api.requests import KnownRequest, Resolution
 from .._api.responses import picture_urls
 from .._core.intents.intent import Intent
+from .._core.trouble import Sign, Trouble
+from .._io.clock import Clock
 from .._io.downloads import (
     file_name,
     measure_picture,
@@ -26,6 +28,7 @@ from .._io.downloads import (
     receive_picture,
     refuse_existing,
 )
+from .._io.error_words import is_disk_full
 from .._io.hooks import Hooks
 from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
@@ -58,6 +61,7 @@ class Pictures:
 
     def __init__(
         self,
+        clock: Clock,
         transport: Transport,
         store: Store,
         reads: Reads,
@@ -65,8 +69,11 @@ class Pictures:
         hooks: Hooks,
         tasks: TaskSet,
     ) -> None:
+        self._clock = clock
         self._transport = transport
         self._store = store
+        self.sign: Sign | None = None
+        """What the last picture that was to be saved has shown of its disk; None: it was saved."""
         self._reads = reads
         self._registry = registry
         self._hooks = hooks
@@ -96,6 +103,18 @@ class Pictures:
         self, look: HasRef | LookDetails, path_or_folder: str | os.PathLike[str], *, overwrite: bool
     ) -> Path:
         """See `HooxSession.download`."""
+        try:
+            saved = await self._save(look, path_or_folder, overwrite=overwrite)
+        except OSError as error:
+            if is_disk_full(error):
+                self.sign = Sign(Trouble.PICTURE_DISK_FULL, self._clock.now())
+            raise
+        self.sign = None
+        return saved
+
+    async def _save(
+        self, look: HasRef | LookDetails, path_or_folder: str | os.PathLike[str], *, overwrite: bool
+    ) -> Path:
         path, is_folder = await picture_target(path_or_folder)
         name = file_name(ref_of(look)) if is_folder else None
         if name is None and not overwrite:

@@ -69,6 +69,8 @@ class Poller:
         self._scheduler = scheduler
         self._polls_all = polls_all
         self._duty: PollDuty | None = None  # not known yet
+        self._duty_since = -math.inf
+        self._probed_at = -math.inf
         self._asked_at = -math.inf  # the first request that the API has not served
         self._probing: asyncio.Task[None] | None = None
         self.answered_at: float | None = None
@@ -201,8 +203,23 @@ class Poller:
         """While no process polls for all, ask now and then whether the API serves this one again."""
         while self._duty is PollDuty.AWAITED and not self.may_lead():
             await asyncio.sleep(_PROBE_EVERY)
-            with suppress(HooxError):
-                await self._reads.probe(await self._rate_limiter.acquire())
+            await self._probe_once()
+
+    async def _probe_once(self) -> None:
+        self._probed_at = self._clock.now()
+        with suppress(HooxError):
+            await self._reads.probe(await self._rate_limiter.acquire())
+
+    @property
+    def unpolled_since(self) -> float | None:
+        """Since when no process polls for all; None if one does, or if that is not known yet."""
+        return self._duty_since if self._duty is PollDuty.AWAITED else None
+
+    def probe(self) -> None:
+        """Have a free request sent, every 20 s at most, to see whether the API serves this process."""
+        if self._clock.now() - self._probed_at >= _PROBE_EVERY:
+            self._probed_at = self._clock.now()
+            self._tasks.background(self._probe_once(), "hoox-probe")
 
     def _updates_of_unpolled(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
         """What an answer changes for looks that have a referenced job but are not polled."""
@@ -220,7 +237,7 @@ class Poller:
 
     def set_duty(self, duty: PollDuty) -> None:
         """What this process polls from now on, where several share the store."""
-        self._duty = duty
+        self._duty, self._duty_since = duty, self._clock.now()
         self._registry.set_duty(duty)
         self._duty_changed.set()
         is_probing = self._probing is not None and not self._probing.done()

@@ -19,6 +19,7 @@ from ..errors import SessionClosed
 from ..webhooks.hub import WebhookHub
 from .api_answers import ApiAnswers
 from .database_window import DatabaseWindow, longest_hold
+from .health import HealthReader
 from .intents import Intents
 from .jobs import JobRegistry
 from .key_check import KeyCheck
@@ -119,7 +120,7 @@ class SessionRuntime:
             polls_all=self._polls_all,
         )
         self.pictures: Pictures = Pictures(
-            self.transport, self.store, self.reads, self.registry, self.hooks, self.tasks
+            self.clock, self.transport, self.store, self.reads, self.registry, self.hooks, self.tasks
         )
         self.unknowns: Unknowns = Unknowns(
             clock=self.clock,
@@ -134,6 +135,7 @@ class SessionRuntime:
         self.webhook_processor: WebhookProcessor = WebhookProcessor(
             clock=self.clock,
             store=self.store,
+            intents=self.intents,
             rate_limiter=self.rate_limiter,
             hooks=self.hooks,
             tasks=self.tasks,
@@ -171,6 +173,18 @@ class SessionRuntime:
             registry=self.registry,
             scheduler=self.scheduler,
             polls_all=self._polls_all,
+        )
+        self.health: HealthReader = HealthReader(
+            clock=self.clock,
+            store=self.store,
+            intents=self.intents,
+            rate_limiter=self.rate_limiter,
+            api_answers=self.api_answers,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            poller=self.poller,
+            outages=self.submitter.outages,
+            pictures=self.pictures,
         )
 
     async def start(self) -> None:

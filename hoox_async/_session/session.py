@@ -55,7 +55,7 @@ from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, short_tracebacks
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
-from .health import SessionHealth, read_health
+from .health import SessionHealth
 from .jobs import LookJob
 from .runtime import SessionRuntime
 from .submit.edit_source import await_source
@@ -550,17 +550,11 @@ class HooxSession:
     async def health(self) -> SessionHealth:
         """The session's state now, for health checks and gauges: see `SessionHealth` for the units.
 
-        It reads the store once or twice, for 3 s at most, sends no request and raises no error of the store.
+        It reads the store once or twice, for 3 s at most, and raises no error of the store. It sends no
+        request, unless the API has failed, or no process polls: then a free one, every 20 s at most, which
+        the next call tells of.
         """
-        runtime = self._ready()
-        return await read_health(
-            runtime.clock,
-            runtime.store,
-            runtime.rate_limiter,
-            runtime.registry,
-            runtime.poller,
-            runtime.submitter.outages,
-        )
+        return await self._ready().health.read()
 
 
 async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:

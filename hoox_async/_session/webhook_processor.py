@@ -33,6 +33,7 @@ from .._io.protocols import Store
 from .._io.tasks import TaskSet, restarted
 from ..errors import HooxError, SessionClosed, StoreError
 from ..events import DeliveryReceived
+from .intents import Intents
 from .jobs import JobRegistry
 from .rate_limiter import RateLimiter
 from .reads import Reads
@@ -53,6 +54,7 @@ class WebhookProcessor:
         *,
         clock: Clock,
         store: Store,
+        intents: Intents,
         rate_limiter: RateLimiter,
         hooks: Hooks,
         tasks: TaskSet,
@@ -64,6 +66,7 @@ class WebhookProcessor:
     ) -> None:
         self._clock = clock
         self._store = store
+        self._intents = intents
         self._rate_limiter = rate_limiter
         self._hooks = hooks
         self._tasks = tasks
@@ -92,13 +95,15 @@ class WebhookProcessor:
 
     async def _accept_on_loop(self, attempt_id: str, delivery: Delivery) -> bool:
         """It may be cancelled at any point: what was not acknowledged is delivered again."""
+        self._scheduler.delivery_came()
         store = self._store
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
         kept = can_be_needed(intent, delivery) and await store.kept_delivery(attempt_id) is None
         if kept:
-            await store.keep_delivery(attempt_id, delivery)
+            with self._intents.writing():
+                await store.keep_delivery(attempt_id, delivery)
         early = kept and intent.state is not IntentState.ACCEPTED
         await self._slots.acquire()
         try:

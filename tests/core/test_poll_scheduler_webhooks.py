@@ -122,7 +122,7 @@ def test_a_delivery_that_comes_after_its_look_was_polled_does_not_count_as_lost(
     """When a status request was faster than the delivery, the late delivery takes the loss back, once."""
     losses = DeliveryLosses()
     for n in range(50):
-        losses.found_by_polling(ref(f"l{n}"))
+        losses.found_by_polling(ref(f"l{n}"), 0.0, 40.0)
     high = losses.share
     for n in range(50):
         losses.delivered_late(ref(f"l{n}"))

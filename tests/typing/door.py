@@ -87,6 +87,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     assert_type(session.expected_wait(3), float)
     assert_type(await session.health(), hx.SessionHealth)
     assert_type((await session.health()).oldest_unsettled, float | None)
+    assert_type((await session.health()).trouble, frozenset[hx.Trouble])
     assert_type(await hx.read_costs("looks.db", by="metadata.customer"), list[hx.Costs])
     await hx.read_costs("looks.db")  # type: ignore[call-arg]
     assert_type(session.quota.resets_at, datetime | None)

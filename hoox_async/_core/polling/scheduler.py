@@ -210,6 +210,17 @@ class PollScheduler:
         """A look that polling had found settled was delivered after all: its delivery was not lost."""
         self._losses.delivered_late(ref)
 
+    def delivery_came(self) -> None:
+        """A delivery came, be it that it can't be processed yet."""
+        self._losses.came()
+
+    def undelivered(self, now: float, since: float) -> int:
+        """How many looks, accepted after ``since``, polling has found whose deliveries seem to be lost.
+
+        Only those since the last delivery of any look are counted.
+        """
+        return self._losses.undelivered(now, since)
+
     def answered_avatar(self, request: PollRequest, avatar: Avatar, now: float) -> list[LookUpdate]:
         """Process the answer to a GROUP request. Returns the changes of the looks that are polled."""
         updates = self.take_given_up()
@@ -402,7 +413,7 @@ class PollScheduler:
         """Merge what a status request reports about a look."""
         is_new = tracked.state is not TrackingState.SETTLED
         if tracked.expects_webhook and look.status.settled and is_new:
-            self._losses.found_by_polling(tracked.ref)
+            self._losses.found_by_polling(tracked.ref, tracked.accepted_at, read_at)
         return self._merge(group, tracked, look, group.last_checked(tracked), read_at)
 
     def _merge_status(

@@ -138,6 +138,10 @@ class QuotaLearning:
             max(external.reserve(external.peak(now)), inferred),
         )
 
+    def used_by_others(self, now: float) -> int:
+        """How many requests of the last minute other clients seem to have used."""
+        return max(self.external.used(now), self.inferred.used(now))
+
     @property
     def none_after(self) -> float:
         """From this time on nothing is left to other clients, unless something else is learned."""

@@ -120,13 +120,17 @@ class SlidingWindow:
     def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be."""
         self._advance(now)
-        used = max(self.external.used(now), self.learning.inferred.used(now))
+        used = self.used_by_others(now)
         total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
         remaining = max(0, total - self._counted)
         last = max(self._expiries[-1] if self._expiries else now, self.throttling.paused_until)
         return WindowSnapshot(
             self.limit, remaining, max(last, now + self._span) if self._held or used else last
         )
+
+    def used_by_others(self, now: float) -> int:
+        """How many requests of the last minute other clients seem to have used."""
+        return self.learning.used_by_others(now)
 
     def is_idle(self, now: float) -> bool:
         """Whether no permit is in use and nothing that was sent counts any more."""

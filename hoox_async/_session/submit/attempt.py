@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -125,6 +126,7 @@ class SubmitAttempt:
         self._intent = decision.intent
         self._id = secrets.token_urlsafe(18)
         self._was_answered = False
+        self._sent_at = -math.inf
         self._may_have_cost = False
         self._was_written = self._is_charged = False
         # why it is not known whether SENDING was written, though nothing was sent
@@ -168,6 +170,7 @@ class SubmitAttempt:
         except Exception as error:
             return await self._record_failure(error)
         self._outages.answered(self._id)
+        self._api_answers.paid_ended(self._sent_at, None)
         return await self._record_acceptance(ref)
 
     def is_outdated_by(self, stored: Intent) -> bool:
@@ -236,6 +239,7 @@ class SubmitAttempt:
             self._is_outdated = True
             raise NotSent(f"{self._intent.key}: it has changed, or its permit has expired")
         self._may_have_cost = self._is_charged = True
+        self._sent_at = self._clock.now()
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._hooks.emit(RequestSent(endpoint, self._clock.now(), self._intent.key))
@@ -275,7 +279,7 @@ class SubmitAttempt:
             steps = (send,) if instruction is None else (instruction, send)
             await self._intents.advance(intent.key, IfUnchanged(stored), *steps)
             return
-        written = await self._store.plan(advance(intent, send))
+        written = await self._intents.plan(advance(intent, send))
         if not written.was_last_sent_by(self._id):
             raise IllegalTransition(f"intent {intent.key!r} exists already: it is {written.state}")
 
@@ -322,7 +326,7 @@ class SubmitAttempt:
         Only a second write that the store confirms rules out that the first one takes place after it.
         """
         if self._decision.stored is None:
-            await self._store.plan(self._intent)
+            await self._intents.plan(self._intent)
         return await self._advance(Revert(self._id))
 
     async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
@@ -347,6 +351,7 @@ class SubmitAttempt:
         intent, end = self._intent, self._end_after(error)
         self._may_have_cost = lost = isinstance(end, MarkUnknown)
         (self._outages.lost if lost else self._outages.answered)(self._id)
+        self._api_answers.paid_ended(self._sent_at, error)
         result: Exception = error
         if isinstance(end, MarkUnknown):
             message = f"{intent.key}: {end.reason}; it may have been charged"

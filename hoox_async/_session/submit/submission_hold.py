@@ -51,6 +51,11 @@ class SubmissionHold:
         oldest = self._breaker.oldest()
         return None if oldest is None else max(0.0, self._clock.now() - oldest)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether a paid request is open for long, and none was answered since it was sent."""
+        return self._breaker.silent_since(self._clock.now()) is not None
+
     # --- paid requests
 
     @contextmanager

@@ -1,0 +1,229 @@
+"""What is wrong, in words of which each is a row of the runbook, and by which signs a session knows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..errors import (
+    InsufficientCredits,
+    NotSent,
+    OutcomeUnknown,
+    ServerError,
+    TransportError,
+    UnexpectedResponse,
+)
+
+STALE = 120.0
+"""Seconds after which a sign that has not come again counts no more."""
+STALE_STORE = 40.0
+"""The same for a sign of the store: a write that failed is tried again every 30 s."""
+LONG_THROTTLED = 20.0
+"""Seconds of nothing but 429 that are trouble. A shorter time is the usual way to find the quota's end."""
+OTHERS_SHARE = 0.1
+"""The share of the quota that other clients may use without being trouble."""
+FEW_UNDELIVERED = 3
+"""Looks without their delivery, and none delivered since, that are trouble: single deliveries get lost."""
+LATE_DELIVERY = 15.0
+"""Seconds after which a delivery that has not come counts as lost: the API tries four times in 7 s."""
+UNPOLLED = 5.0
+"""Seconds without a process that polls for all. Another one takes over within about two."""
+UNCONFIRMED = 20.0
+"""Seconds after which a sign of the API is to be confirmed by a request."""
+SLOW_STORE = 1.0
+"""Seconds of one write or reading of the store that are slow."""
+
+
+class Trouble(StrEnum):
+    """What is wrong: see `SessionHealth.trouble`. Each word has one cause, and says what to do.
+
+    A word stands for what the last two minutes have shown: it is gone when the next request, write or
+    delivery works, or when nothing has shown it again for that long. After it is gone all goes on by itself,
+    but for unknowns (`HooxSession.unknowns`), about which a person decides.
+    """
+
+    API_UNREACHABLE = "api_unreachable"
+    """No connection to the API can be made: it is down, or the network, the DNS or a firewall is in the way.
+
+    Nothing is paid meanwhile. Try ``curl https://app.hoox.video`` on this machine.
+    """
+    API_SILENT = "api_silent"
+    """The API takes requests and does not answer within 10 s, or cuts the connection.
+
+    Paid requests may become unknowns. Wait; submissions are held back until a free request is answered.
+    """
+    API_FAILING = "api_failing"
+    """The API answers 5xx, or with what is no answer of it. As for `API_SILENT`; if it lasts, ask Hoox."""
+    KEY_REFUSED = "key_refused"
+    """The API answers 401: the key was revoked or is wrong. Open a session with a valid one (``new_key``)."""
+    NO_CREDITS = "no_credits"
+    """The API answers 402: the workspace's credits are used up. Buy some; what was refused cost nothing."""
+    THROTTLED = "throttled"
+    """The API has answered nothing but 429 for 20 s: its quota is used up by others, or is smaller than
+    ``requests_per_minute``. It goes on when the API allows it."""
+    QUOTA_USED_BY_OTHERS = "quota_used_by_others"
+    """Another client uses a tenth of the workspace's quota or more: a script, another store, a colleague.
+
+    The session makes room for it. Stop it, or let it use the same PostgreSQL.
+    """
+    NO_DELIVERIES = "no_deliveries"
+    """Looks were done, and the last three or more of their webhook deliveries did not come.
+
+    The hub's public URL does not lead to this program: check DNS, certificate, proxy and path. Polling finds
+    the looks later.
+    """
+    NOBODY_POLLS = "nobody_polls"
+    """Looks are unsettled, and no process that shares the store polls for all: start one (``poll="all"``)."""
+    STORE_AWAY = "store_away"
+    """The store can't be reached, or fails. Nothing is sent until it works; mend the database."""
+    STORE_FULL = "store_full"
+    """The disk of the store is full. Nothing is sent until there is room; answers are kept in memory."""
+    STORE_SLOW = "store_slow"
+    """The store takes a second or more for one write: its disk, its network, or a lock; or this program's
+    event loop is blocked. Each paid request waits for three writes."""
+    PICTURE_DISK_FULL = "picture_disk_full"
+    """The disk to which pictures are downloaded is full. Make room and download again: it is free."""
+
+
+class Sign(NamedTuple):
+    """What was seen last of a trouble, and when, as the loop's time in seconds."""
+
+    trouble: Trouble
+    at: float
+
+
+class Signs(NamedTuple):
+    """What a session knows at the moment ``now``. Times are the loop's, in seconds.
+
+    - ``seen``: of the API, the store and the picture disk, newest or not.
+    - ``silent``: a request that the API has is open for long, and none was answered since.
+    - ``key_refused``: the API has refused the key, and it is being checked or was found invalid.
+    - ``throttled_since``, ``paused_until``: of the rate limiter. ``used_by_others``: of ``limit`` requests.
+    - ``undelivered``: looks that polling found `LATE_DELIVERY` seconds ago, since the last delivery.
+    - ``unsettled``: looks in the store; None while it can't be reached.
+    - ``unpolled_since``: since when no process polls for all; None if one does, or if it is not known.
+    - ``served_at``: when the API has last served a read.
+    - ``store_seconds``: how long the store took to be read just now.
+    """
+
+    now: float
+    seen: tuple[Sign | None, ...]
+    silent: bool
+    key_refused: bool
+    throttled_since: float | None
+    paused_until: float
+    used_by_others: int
+    limit: int
+    undelivered: int
+    unsettled: int | None
+    unpolled_since: float | None
+    served_at: float
+    store_seconds: float
+
+
+_API = (Trouble.API_UNREACHABLE, Trouble.API_SILENT, Trouble.API_FAILING)
+_STORE = (Trouble.STORE_AWAY, Trouble.STORE_FULL, Trouble.STORE_SLOW)
+HINDERS_DELIVERIES = frozenset((*_API, *_STORE))
+"""While these last, and for looks that were made meanwhile, deliveries are not expected."""
+
+
+def find_trouble(signs: Signs) -> frozenset[Trouble]:
+    """What is wrong now: causes, not what follows from them."""
+    words = (_api(signs), _store(signs), _throttled(signs), _unpolled(signs))
+    found = {word for word in words if word is not None}
+    if signs.key_refused:
+        found.add(Trouble.KEY_REFUSED)
+    found |= {each.trouble for each in _fresh(signs, STALE) if each.trouble not in (*_API, *_STORE)}
+    if signs.undelivered >= FEW_UNDELIVERED and not HINDERS_DELIVERIES & found:
+        found.add(Trouble.NO_DELIVERIES)
+    return frozenset(found)
+
+
+def _fresh(signs: Signs, seconds: float) -> Iterable[Sign]:
+    return [sign for sign in signs.seen if sign is not None and signs.now - sign.at < seconds]
+
+
+def _latest(signs: Signs, of: tuple[Trouble, ...], seconds: float) -> Trouble | None:
+    seen = [sign for sign in _fresh(signs, seconds) if sign.trouble in of]
+    return max(seen, key=lambda sign: sign.at).trouble if seen else None
+
+
+def _api(signs: Signs) -> Trouble | None:
+    return _latest(signs, _API, STALE) or (Trouble.API_SILENT if signs.silent else None)
+
+
+def _store(signs: Signs) -> Trouble | None:
+    seen = _latest(signs, _STORE, STALE_STORE)
+    if signs.unsettled is None and seen is not Trouble.STORE_FULL:
+        return Trouble.STORE_AWAY
+    return seen or (Trouble.STORE_SLOW if signs.store_seconds >= SLOW_STORE else None)
+
+
+def _throttled(signs: Signs) -> Trouble | None:
+    """What the quota has: as long as there is nothing but 429, nobody can tell who has used it."""
+    since = signs.throttled_since
+    if since is None or signs.now - max(since, signs.paused_until) >= STALE:
+        has_others = signs.used_by_others >= max(2.0, OTHERS_SHARE * signs.limit)
+        return Trouble.QUOTA_USED_BY_OTHERS if has_others else None
+    return Trouble.THROTTLED if signs.now - since >= LONG_THROTTLED else None
+
+
+def needs_request(signs: Signs) -> bool:
+    """Whether a free request would tell more.
+
+    Looks are unsettled and no process polls, be it since the API serves none; or what was seen of the API is
+    getting old, in a process that sends nothing itself.
+    """
+    at = [sign.at for sign in _fresh(signs, STALE) if sign.trouble in _API]
+    return _may_be_unpolled(signs) or (bool(at) and signs.now - max(at) >= UNCONFIRMED)
+
+
+def _may_be_unpolled(signs: Signs) -> bool:
+    since = signs.unpolled_since
+    return bool(signs.unsettled) and since is not None and signs.now - since >= UNPOLLED
+
+
+def _unpolled(signs: Signs) -> Trouble | None:
+    """Every process resigns while the API fails: so it is trouble of its own only where the API serves."""
+    since = math.inf if signs.unpolled_since is None else signs.unpolled_since
+    is_served = signs.served_at > since and _api(signs) is None and not signs.key_refused
+    return Trouble.NOBODY_POLLS if is_served and _may_be_unpolled(signs) else None
+
+
+# --- what one event shows
+
+
+def api_trouble(error: Exception) -> Trouble | None:
+    """What an error of a request says of the API; None where it was answered."""
+    match error:
+        case NotSent():
+            return Trouble.API_UNREACHABLE
+        case TransportError():
+            return Trouble.API_SILENT
+        case ServerError() | UnexpectedResponse() | OutcomeUnknown():  # the last for a paid request's answer
+            return Trouble.API_FAILING
+    return None
+
+
+def after_paid_request(known: Sign | None, error: Exception | None, now: float) -> Sign | None:
+    """The sign after a paid request, of what those before it have shown. ``error``: None where accepted.
+
+    A refusal of another sort shows that the API answers, and nothing of the credits.
+    """
+    if error is None:
+        return None
+    if isinstance(error, InsufficientCredits):
+        return Sign(Trouble.NO_CREDITS, now)
+    trouble = api_trouble(error)
+    if trouble is not None:
+        return Sign(trouble, now)
+    return known if known is not None and known.trouble is Trouble.NO_CREDITS else None
+
+
+def after_write(now: float, began: float, *, failed: bool, is_full: bool = False) -> Sign | None:
+    """The sign after a write that began at ``began``. ``is_full``: it failed for want of room."""
+    if failed:
+        return Sign(Trouble.STORE_FULL if is_full else Trouble.STORE_AWAY, now)
+    return Sign(Trouble.STORE_SLOW, now) if now - began >= SLOW_STORE else None
