@@ -3,8 +3,19 @@
 It needs psycopg: ``pip install "hoox-async[postgres]"``.
 """
 
+from ._io.ledger.backup import copy_state
+from ._io.ledger.copy import CopyResult, copy_store
 from ._io.ledger.database import PostgresDatabase, migrate_database, single_workspace
 from ._io.ledger.postgres_checks import grants
 from ._io.ledger.postgres_offline import workspace_exists
 
-__all__ = ["PostgresDatabase", "grants", "migrate_database", "single_workspace", "workspace_exists"]
+__all__ = [
+    "CopyResult",
+    "PostgresDatabase",
+    "copy_state",
+    "copy_store",
+    "grants",
+    "migrate_database",
+    "single_workspace",
+    "workspace_exists",
+]

@@ -15,7 +15,7 @@ from postgres_kit import Server
 from store_kit import WORKSPACE, accept, child, planned, send, settle
 
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger import ledger, member_statements, statements
+from hoox_async._io.ledger import copy, ledger, member_statements, statements
 from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.shared_ledger import SharedLedger
@@ -47,6 +47,8 @@ OF_MANY = {
     "ATTEMPT_ANYWHERE": member_statements.ATTEMPT_ANYWHERE,
     "UNNOTIFIED": member_statements.UNNOTIFIED,
     "OWN_UNNOTIFIED": member_statements.OWN_UNNOTIFIED,
+    "page of intents": copy.PARTS[1].read,
+    "page of attempts": copy.PARTS[2].read,
 }
 VALUES: Mapping[str, Any] = {
     "workspace": 1,
@@ -57,6 +59,8 @@ VALUES: Mapping[str, Any] = {
     "look_id": "look 77",
     "after": 500,
     "after_id": "attempt 1",
+    "after_0": MANY - 100,
+    "after_1": "attempt 1",
     "size": 500,
     "source": "avatar 77",
     "recent": 5000,

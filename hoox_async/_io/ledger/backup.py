@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ...errors import StoreError
 from ..publishing import publish_new
-from . import missing_wal, sqlite_schema
+from . import missing_wal, sqlite_schema, workspace_statements
+from .binding import Copied
 from .file_lock import FileLock
 from .sqlite_errors import translated
-from .sqlite_file import create_private
+from .sqlite_file import SQLiteFile, SQLiteTransaction, create_private
 from .sqlite_reader import connect_to_read
+from .transaction import Transaction
 
 _BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would read such a file as the copy's own
 
@@ -54,17 +56,46 @@ def _require_free(place: Path) -> None:
             raise StoreError(f"{place}{suffix} exists already, and a backup replaces nothing")
 
 
+def copy_state(path: str | os.PathLike[str]) -> str | None:
+    """Why no session opens this file, where it was copied or is a copy (see `copy_store`); else None.
+
+    It reads in the calling thread. Raises `StoreError`.
+    """
+    name = os.fspath(path)
+    with closing(connect_to_read(name)) as db, translated(name):
+        return _copied(SQLiteTransaction(db)).problem
+
+
+def _copied(tx: Transaction) -> Copied:
+    [rows] = tx.ask((workspace_statements.COPY, {"name": sqlite_schema.FILE_WORKSPACE}))
+    return Copied(*rows[0]) if rows else Copied()
+
+
+def _use_copied(tx: Transaction) -> None:
+    found = _copied(tx)
+    if found.place:
+        raise StoreError(f"{found.problem}")
+    if found.moved_by is None:
+        raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
+    tx.write(workspace_statements.USE_COPIED, {"workspace": 1})
+
+
 def recover(name: str) -> None:
     """Do what `recover_store` says, in the calling thread."""
     with translated(name):
         path = os.path.realpath(name)
         if not Path(path).is_file():
             raise StoreError("there is no such file")
+        if not missing_wal.is_incomplete(path):
+            file = SQLiteFile(name)
+            file.open_existing(datetime.now(UTC))
+            try:
+                return file.transact(_use_copied)
+            finally:
+                file.close()
         lock = FileLock(path)
         lock.acquire(datetime.now(UTC))
         try:
-            if not missing_wal.is_incomplete(path):
-                raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
             with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
                 sqlite_schema.version_of(db, name)

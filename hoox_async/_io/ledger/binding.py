@@ -40,21 +40,64 @@ class WorkspaceRow(NamedTuple):
         return any(hmac.compare_digest(fingerprint, other) for other in known)
 
 
+class Copied(NamedTuple):
+    """What a workspace tells of copies: of the one that made it, and of the one that was made of it.
+
+    ``place`` is how far the first has come, '' where it is whole. ``handed_over``: the second, in
+    ``moved_to``, is whole, and goes on instead.
+    """
+
+    made_by: str | None = None
+    place: str = ""
+    moved_by: str | None = None
+    moved_to: str | None = None
+    handed_over: bool = False
+
+    def require_usable(self, name: str) -> None:
+        """Raise `StoreError` where a session must not open the workspace, which messages call ``name``."""
+        problem = self.problem
+        if problem is not None:
+            raise StoreError(f"{name}: {problem}")
+
+    @property
+    def problem(self) -> str | None:
+        """Why a session must not open the workspace."""
+        if self.place:
+            return "it is an unfinished copy: run the same `hoox-async store copy` again, which goes on"
+        if self.moved_by is None:
+            return None
+        if self.moved_by == self.made_by:
+            what = f"it is a copy of {self.moved_to}, to look at. If that one is gone for good"
+        elif self.handed_over:
+            what = f"it was copied to {self.moved_to}, which goes on with its work. If that is gone for good"
+        else:
+            what = (
+                f"it is being copied to {self.moved_to}: run the same `hoox-async store copy` again, which "
+                "goes on. To give that up"
+            )
+        return (
+            f"{what}, `hoox-async store recover` lets this one be used. Never use both: each would pay again "
+            "for what the other has paid for"
+        )
+
+
 async def bind(
     engine: Engine, name: str, workspace: Workspace, label: str, is_free: Callable[[int], Awaitable[bool]]
 ) -> tuple[WorkspaceRow, Binding]:
     """The workspace of this name, which is bound to the base URL and the key from now on.
 
     ``label`` is what messages call it; ``is_free`` tells whether nothing was or may have been paid in it.
-    Raises `StoreMismatch` where it belongs to another base URL or key.
+    Raises `StoreMismatch` where it belongs to another base URL or key, and `StoreError` where it is a copy
+    that is not to be used.
     """
     [[(salt,)]] = await engine.run(lambda tx: tx.ask((sql.KEY_SALT, {})), writes=False)
     own = await asyncio.to_thread(Binding.to, workspace, bytes.fromhex(salt))  # it takes 25 ms
     for _ in range(_TRIES):
-        row = await find_workspace(engine, name)
+        row, copied = await _find(engine, name)
         if row is None:
             await engine.run(partial(_add, name, own))
             continue
+        copied.require_usable(label)
         require_url(row.base_url, workspace, label)
         if row.has_key(own.fingerprint.hex()):
             return row, own
@@ -68,6 +111,12 @@ async def find_workspace(engine: Engine, name: str) -> WorkspaceRow | None:
     """The workspace of this name."""
     [rows] = await engine.run(lambda tx: tx.ask((sql.WORKSPACE, {"name": name})), writes=False)
     return WorkspaceRow(*rows[0]) if rows else None
+
+
+async def _find(engine: Engine, name: str) -> tuple[WorkspaceRow | None, Copied]:
+    questions = ((sql.WORKSPACE, {"name": name}), (sql.COPY, {"name": name}))
+    rows, copies = await engine.run(lambda tx: tx.ask(*questions), writes=False)
+    return (WorkspaceRow(*rows[0]) if rows else None), Copied(*copies[0]) if copies else Copied()
 
 
 def _add(name: str, own: Binding, tx: Transaction) -> None:

@@ -327,10 +327,10 @@ def intents_of(states: Collection[IntentState] | None, place: Place) -> Question
     return _page(condition), place.values(after=0, size=_ALL)
 
 
-def page_of(states: Collection[IntentState] | None, after: int) -> Question:
-    """The question for a page of the only workspace of a file: of intents in these states (None: in any)."""
+def page_of(states: Collection[IntentState] | None, after: int, workspace: int = 1) -> Question:
+    """The question for a page of intents in these states (None: in any). A file has one workspace, 1."""
     condition = _KEPT if states is None else in_states(states)
-    return _page(condition), {"workspace": 1, "after": after, "size": PAGE}
+    return _page(condition), {"workspace": workspace, "after": after, "size": PAGE}
 
 
 def _page(condition: str) -> str:

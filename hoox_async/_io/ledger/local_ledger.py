@@ -23,16 +23,15 @@ from ..stores.one_process import OneProcessStore
 from ..stores.workspace_binding import Binding, plain_url, require_new_key, require_url
 from . import statements as sql
 from . import workspace_statements
-from .binding import WorkspaceRow
+from .binding import Copied, WorkspaceRow
 from .intent_rows import Place, Row, Written, to_microseconds
 from .ledger import PAGE, Ledger, intents_of, page_of
 from .sqlite import MemoryEngine, SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
 from .sqlite_reader import read_store
-from .sqlite_schema import ME
+from .sqlite_schema import FILE_WORKSPACE, ME
 from .transaction import Transaction, Work
 
-_NAME = "default"
 _KEPT_SENDS = timedelta(minutes=2) // timedelta(microseconds=1)
 
 _T = TypeVar("_T")
@@ -100,19 +99,24 @@ class LocalLedger(OneProcessStore, Ledger):
             binding = self._binding(workspace, None)
             tx.write(workspace_statements.ADD_KEY_SALT, {"salt": binding.salt.hex()})
             values = {
-                "name": _NAME,
+                "name": FILE_WORKSPACE,
                 "base_url": binding.base_url,
                 "fingerprint": binding.fingerprint.hex(),
             }
             tx.write(workspace_statements.ADD_WORKSPACE, values)
-        salts, rows = tx.ask(
-            (workspace_statements.KEY_SALT, {}), (workspace_statements.WORKSPACE, {"name": _NAME})
+        name = {"name": FILE_WORKSPACE}
+        salts, rows, copies = tx.ask(
+            (workspace_statements.KEY_SALT, {}),
+            (workspace_statements.WORKSPACE, name),
+            (workspace_statements.COPY, name),
         )
         if not salts or not rows:
             raise StoreError(
                 "the record of its workspace is damaged: restore a copy of it, or start with a new file"
             )
         row = WorkspaceRow(*rows[0])
+        if copies:
+            Copied(*copies[0]).require_usable(self.name)
         require_url(row.base_url, workspace, self.name)
         binding = self._binding(workspace, bytes.fromhex(salts[0][0]))
         if not row.has_key(binding.fingerprint.hex()):

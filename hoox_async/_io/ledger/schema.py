@@ -111,6 +111,19 @@ TABLES = (
         PRIMARY KEY (workspace, name)
     )
     """,
+    # Of `store copy`. made_by is the copy that made this workspace, and place how far it has come, '' once it
+    # is whole; moved_by is the copy that another store (moved_to) was made with, and handed_over says that
+    # it is whole: then that one goes on, and this one is not opened.
+    """
+    CREATE TABLE hoox.copies (
+        workspace bigint PRIMARY KEY REFERENCES hoox.workspaces,
+        made_by text,
+        place text NOT NULL DEFAULT '',
+        moved_by text,
+        moved_to text,
+        handed_over integer NOT NULL DEFAULT 0
+    )
+    """,
 )
 
 SHARED_TABLES = (

@@ -17,6 +17,8 @@ MIGRATIONS = {1: TABLES}
 STORED = 1000
 """``user_version`` is this much more than the version: development wrote other tables as 1 to 3."""
 
+FILE_WORKSPACE = "default"
+"""The name of the one workspace of a file."""
 ME = "me"
 """The one member of a file. Its lease is never over, by the clock of `SQLITE`."""
 _ADD_MEMBER = (

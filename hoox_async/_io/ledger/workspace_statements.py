@@ -25,3 +25,13 @@ CONFIRM_KEY = (
     "WHERE id = :workspace AND fingerprint = :fingerprint AND key_confirmed = 0"
 )
 KEY_IS_VALID = "UPDATE hoox.workspaces SET key_confirmed = 1 WHERE id = :workspace"
+
+# --- copies of a workspace: see `copy`
+
+COPY = (
+    "SELECT c.made_by, c.place, c.moved_by, c.moved_to, c.handed_over FROM hoox.copies c "
+    "JOIN hoox.workspaces w ON w.id = c.workspace WHERE w.name = :name"
+)
+USE_COPIED = (
+    "UPDATE hoox.copies SET moved_by = NULL, moved_to = NULL, handed_over = 0 WHERE workspace = :workspace"
+)

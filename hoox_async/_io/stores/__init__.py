@@ -100,14 +100,17 @@ async def read_costs(
 
 @short_tracebacks
 async def recover_store(path: str | os.PathLike[str]) -> None:
-    """Make a store usable again whose ``-wal`` is gone for good. Commits that only the ``-wal`` had are lost.
+    """Make a store usable again whose ``-wal`` is gone for good, or that was copied with `copy_store`.
+
+    Of two copies use only one: each would pay again for what the other has paid for. Commits that only a lost
+    ``-wal`` had are lost.
 
     A session refuses to open such a store, since it does not know any more which looks were paid for. After
     this call a session opens it, and pays for those looks again when they are submitted again. So keep a copy
     of the file as it was, and compare the store with the looks of the workspace (`HooxSession.looks`) before
     you run anything again.
 
-    Raises `StoreError` where the ``-wal`` is not missing or what is left is damaged, and `StoreLocked` while
+    Raises `StoreError` where there is neither to mend or what is left is damaged, and `StoreLocked` while
     a session has the store open.
     """
     _require_file(path, "its own means")
