@@ -19,7 +19,7 @@ from .commands.report import report
 from .commands.resolve import resolve
 from .commands.sandbox import sandbox
 from .commands.status import status
-from .commands.store import backup, budget, migrate, prune, recover
+from .commands.store import backup, budget, copy, migrate, prune, recover
 from .commands.unknowns import unknowns
 from .commands.wait import wait
 
@@ -38,7 +38,7 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
-_STORE_HELP = "Copy, recover, prune or migrate a store, or change a budget in it."
+_STORE_HELP = "Back up, copy, recover, prune or migrate a store, or change a budget in it."
 _COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
@@ -68,7 +68,7 @@ def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
     store = App(
         name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_WITHOUT_DEFAULTS
     )
-    for command in (backup, recover, prune, migrate, budget):
+    for command in (backup, copy, recover, prune, migrate, budget):
         store.command(command)
     return store
 

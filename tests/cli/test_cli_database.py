@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hoox_async._cli.text import shown_url, without_urls
 from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.postgres_migrations import MIGRATIONS
 from hoox_async.errors import ConfigurationError
+from hoox_async.postgres import CopyResult
 
 SECRET = "pa55word"
 URLS = [
@@ -175,6 +177,8 @@ def test_pruning_says_how_many(cli: Cli, postgres_database: str, tmp_path: Path)
         ("store", "migrate", "URL"),
         ("store", "backup", "URL", "copy.db"),
         ("store", "recover", "URL"),
+        ("store", "copy", "URL", "copy.db"),
+        ("store", "copy", "CAMPAIGN", "URL"),
         ("wait", "URL"),
         ("report", "URL", "too", "many", "URL"),
         ("report", "campaign.db", "--out=x", "--typo=URL"),
@@ -239,3 +243,69 @@ def test_ages() -> None:
     for wrong in ("", "90", "-1d", "1.5d", "90 days", "9999999d"):
         with pytest.raises(ConfigurationError, match="90d"):
             parse_age(wrong)
+
+
+def test_growing_out_of_a_file(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """`store copy` moves a campaign's store to a database, where the next run pays nothing.
+
+    It says what both hold. The campaign's file is not used any more until `store recover`, which says why and
+    asks. Back, it is a file to look at.
+    """
+    file, where = campaign(tmp_path), ("--workspace", "shop")
+    assert cli("batch", file, "--yes").code == 0
+    done = cli.bare("store", "copy", file, postgres_database, *where)
+    assert done.code == 0, done.err
+    assert re.search(r"ready +4 +4\n", done.out)
+    assert re.search(r"credits spent +8 +8\n", done.out)
+    assert cli("batch", file, "--yes", "--store", postgres_database, *where).code == 0
+    assert len(cli.sandbox.ledger) == 4
+    again = cli.bare("store", "copy", file, postgres_database, *where, "--json")
+    assert (again.code, again.of("copied")[0]["already"]) == (0, True)
+    moved = cli("batch", file, "--yes")
+    assert moved.code == 2
+    assert "was copied to PostgreSQL" in moved.err
+
+    look = tmp_path / "look.hoox.db"
+    back = cli.bare("store", "copy", postgres_database, look, *where, "--json")
+    assert (back.code, back.of("copied")[0]["after"]["credits spent"]) == (0, "8"), back.err
+    assert cli.bare("report", look, "--out", tmp_path / "sheet", "--no-download").code == 0
+    asked = cli.bare("store", "recover", file)
+    assert asked.code == 2
+    assert "each would pay again" in asked.err
+    assert cli.bare("store", "recover", file, "--yes").code == 0
+    assert cli("batch", file, "--yes").code == 0
+    assert len(cli.sandbox.ledger) == 4
+
+
+def test_a_copy_that_differs(
+    cli: Cli, postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that holds something else than its source ends with code 1, and says that it is not used."""
+    file = campaign(tmp_path)
+    assert cli("batch", file, "--yes").code == 0
+
+    async def different(*_: object, **__: object) -> CopyResult:
+        return CopyResult("one", "other", {"ready": 4}, {"ready": 3})
+
+    monkeypatch.setattr("hoox_async.postgres.copy_store", different)
+    done = cli.bare("store", "copy", file, postgres_database)
+    assert done.code == Exit.FAILED
+    assert "other can't be used" in done.err
+
+
+def test_a_copy_needs_the_key(
+    cli: Cli, postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a database it needs the store's key, from a file too; a campaign without a store is no source."""
+    file = campaign(tmp_path)
+    assert cli.bare("store", "copy", file, postgres_database).code == 2
+    assert cli("batch", file, "--yes").code == 0
+    monkeypatch.delenv("HOOX_API_KEY")
+    assert cli.bare("store", "copy", file, postgres_database).code == Exit.ACCESS
+    key = tmp_path / "key"
+    key.write_text("hx_live_other")
+    wrong = cli.bare("store", "copy", file, postgres_database, "--key-file", key)
+    assert wrong.code == 2
+    assert "another API key" in wrong.err
+    key.write_text(cli.sandbox.api_key)
+    assert cli.bare("store", "copy", file, postgres_database, "--key-file", key).code == 0

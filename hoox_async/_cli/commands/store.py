@@ -1,9 +1,10 @@
-"""``store …``: copy a store, recover, prune or migrate one, or change a budget in it."""
+"""``store …``: back up, copy, recover, prune or migrate a store, or change a budget in it."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +24,7 @@ from hoox_async import (
 )
 
 from ..exit_codes import Exit
-from ..options import Output, command_line
+from ..options import Connection, Output, command_line
 from ..stores import (
     DEFAULT_LOCATION,
     DEFAULT_SCHEMA,
@@ -35,10 +36,10 @@ from ..stores import (
     store_of,
 )
 from ..terminal import Terminal
-from ..text import format_amount, format_count, format_credits
+from ..text import SCHEMES, format_amount, format_count, format_credits
 
 _DEFAULT_OUTPUT = Output()
-_WARNING = (
+_WARNING = (  # of a lost -wal
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
     "them a second time. First copy the files that are left to another place."
 )
@@ -66,29 +67,86 @@ def backup(source: str, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) ->
     return Exit.READY
 
 
+def copy(
+    source: str,
+    target: str,
+    /,
+    *,
+    key_file: Annotated[Path | None, Parameter(help="A file that holds the API key (HOOX_API_KEY).")] = None,
+    location: Location = DEFAULT_LOCATION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Copy a store from a file to PostgreSQL, or back to look at it. Run again, it goes on.
+
+    Nothing may be open on either side. To PostgreSQL it is a move: no session opens the file from then on. A
+    file that was copied from PostgreSQL is not opened either, only read by commands such as report. `store
+    recover` lets a file be used nevertheless. To PostgreSQL it needs the store's API key. Deliveries to
+    webhooks are accepted there with the same secret. Code 1: the sides differ, and the copy is not used.
+
+    - `hoox-async store copy campaign.toml postgresql://db.example.com/shop --workspace spring`
+    - `hoox-async store copy postgresql://db.example.com/shop look.hoox.db --workspace spring`
+
+    Parameters
+    ----------
+    source
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it.
+    target
+        The store to make: a postgresql:// URL or FILE.hoox.db.
+    """
+    from hoox_async.postgres import copy_store
+
+    terminal = output.terminal()
+    one = store_of(source, location if source.startswith(SCHEMES) else DEFAULT_LOCATION)
+    other = named_store(target, location if target.startswith(SCHEMES) else DEFAULT_LOCATION)
+    stores = [place.url if isinstance(place, DatabaseStore) else place for place in (one, other)]
+    key = Connection(key_file=key_file).key() if isinstance(other, DatabaseStore) else None
+    terminal.say("Copying. If it is interrupted, the same command goes on.")
+    done = asyncio.run(copy_store(*stores, api_key=key, **attrs.asdict(location)))
+    sides = {"before": _plain(done.before), "after": _plain(done.after)}
+    terminal.record("copied", source=done.source, target=done.target, already=done.already, **sides)
+    if done.already:
+        terminal.result(f"{done.source} was copied to {done.target} before; nothing was done")
+        return Exit.READY
+    names = {**done.before, **done.after}
+    rows = [(name, *(f"{side.get(name, 0)}" for side in sides.values())) for name in names]
+    terminal.table(("", "source", "target"), rows, numbers=("source", "target"))
+    if not done.is_equal:
+        terminal.notice(
+            f"The two sides differ, so {done.target} can't be used. The same command makes the copy anew"
+        )
+        return Exit.FAILED
+    terminal.result(f"{done.source} is copied to {done.target}")
+    return Exit.READY
+
+
 def recover(
     store: str,
     *,
     yes: Annotated[bool, Parameter(negative=(), help="Don't ask before recovering.")] = False,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """Make a store usable again whose -wal file is lost.
+    """Make a store usable again whose -wal file is lost, or that was copied with `store copy`.
 
-    What was recorded only in that file is forgotten: looks that were paid for, which the next run would
-    pay for again. Look for the -wal file and for a backup first.
+    What was recorded only in a lost -wal is forgotten: looks that were paid for, which the next run would
+    pay for again. Look for the -wal file and for a backup first. Of two copies use only one: each would pay
+    again for what the other has paid for.
 
     Parameters
     ----------
     store
         The store (FILE.hoox.db), or the campaign file beside it.
     """
+    from hoox_async.postgres import copy_state
+
     terminal, path = output.terminal(), file_store_of(store)
     missing = _missing(path)
-    if missing is None:
+    copied = None if missing else copy_state(path)
+    if not missing and not copied:
         terminal.say(f"{path}: nothing is missing; it can be opened as it is")
         return Exit.READY
-    terminal.notice(str(missing))
-    terminal.notice(_WARNING)
+    terminal.notice(str(missing) if missing else f"{path}: {copied}.")
+    if missing:
+        terminal.notice(_WARNING)
     if not yes and not _agreed(terminal):
         return Exit.UNFINISHED
     asyncio.run(recover_store(path))
@@ -197,6 +255,10 @@ def budget(
     return Exit.READY
 
 
+def _plain(side: Mapping[str, Decimal | int]) -> dict[str, str | int]:
+    return {name: format(each, "f") if isinstance(each, Decimal) else each for name, each in side.items()}
+
+
 _AGE = re.compile(r"(\d{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -228,4 +290,4 @@ def _missing(path: Path) -> StoreIncomplete | None:
 def _agreed(terminal: Terminal) -> bool:
     if not terminal.can_ask:
         raise ConfigurationError("nobody can be asked: add --yes to recover it without asking")
-    return terminal.ask("Recover it without that file? [y/N]").lower() in ("y", "yes")
+    return terminal.ask("Recover it nevertheless? [y/N]").lower() in ("y", "yes")
