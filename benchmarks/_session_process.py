@@ -71,7 +71,7 @@ class _Work:
             hooks=[self._hear],
         )
         self._session = await self._stack.enter_async_context(session)
-        return database.require_member().queries._member  # type: ignore[attr-defined, no-any-return]
+        return database.require_member().id
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, RequestSent):

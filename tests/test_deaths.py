@@ -36,21 +36,22 @@ SOURCE = LookRef("avtr_public_ada", "look_public_ada")
 CHILD = """
 import asyncio, os, signal, sys
 from hoox_async import HooxSession, LookEdit, LookRef
-from hoox_async._io.ledger.member import Member
+from hoox_async._io.ledger import postgres
 from hoox_async.postgres import PostgresDatabase
 
 url, schema, base_url, api_key, step, source = sys.argv[1:]
-put = Member.put
+execute = postgres.execute_message
 
 def die(moment):
     if step == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 
-async def dying(self, workspace, write, **options):
-    die(f"before {write.state.value}")
-    written = await put(self, workspace, write, **options)
-    die(f"after {write.state.value}")
-    return written
+async def dying(connection, statements):
+    state = next((values["state"] for _, values in statements if "state" in values), "")
+    die(f"before {state}")
+    rows = await execute(connection, statements)
+    die(f"after {state}")
+    return rows
 
 async def main():
     async with PostgresDatabase(url, schema=schema, lease=1.0) as database:
@@ -60,7 +61,7 @@ async def main():
             print("accepted", flush=True)
             await asyncio.Event().wait()
 
-Member.put = dying
+postgres.execute_message = dying
 asyncio.run(main())
 """
 
@@ -343,7 +344,7 @@ async def test_with_one_connection_for_all_statements_the_lease_is_kept(
             with postgres.connect() as connection:
                 row = connection.execute(
                     f"SELECT count(*) FROM {postgres_schema}.members "
-                    "WHERE steady_since < now() - interval '2 s'"
+                    "WHERE steady_since < extract(epoch FROM now() - interval '2 s') * 1000000"
                 ).fetchone()
             assert row[0] == 1
             await check_books(session, sandbox, 20)
