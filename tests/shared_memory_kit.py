@@ -304,7 +304,7 @@ class MemoryDatabase(PostgresDatabase):
 
     async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
         engine = MemoryEngine(self.memory, no_fault)
-        row = await find_workspace(engine, name)
+        row, _ = await find_workspace(engine, name)
         if row is not None:
             async for intent in Ledger(engine, Place(row.id, ""), newer=True).stream():
                 yield intent

@@ -356,6 +356,8 @@ async def test_a_killed_process(path: Path, database: Database) -> None:
     assert 0 < database.execute("SELECT count(*) FROM hoox.intents")[0][0] < len(KEYS)
     await refused(FileLedger(path), "is being copied to PostgreSQL.*again.*store recover")
     await refused(database.ledger(), "unfinished copy: run")
+    with pytest.raises(StoreError, match="workspace 'default': it is an unfinished copy"):
+        await BatchReport.open(database.url, schema=database.schema)
     assert (await database.to(path)).is_equal
     assert but_the_last_record(database.rows()) == arrived(before)
     again = await database.to(path)
@@ -386,6 +388,21 @@ async def test_giving_up(path: Path, database: Database, monkeypatch: pytest.Mon
     assert all(key.startswith("other ") for key, *_ in database.rows()[0])
     with pytest.raises(StoreError, match=r"was copied to .*workspace 'second'"):
         await database.to(path, workspace="third")
+
+
+async def test_a_part_is_not_read(path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is an unfinished copy is neither reported on nor recovered, until the same call goes on."""
+    await database.to(path)
+    look = path.with_name("look.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(copy._Side, "run", dying(4, is_written=True))
+        with pytest.raises(Killed):
+            await database.back(look)
+    for call in (BatchReport.open(look), recover_store(look)):
+        with pytest.raises(StoreError, match=r"look\.db: it is an unfinished copy"):
+            await call
+    assert (await database.back(look)).is_equal
+    assert len((await BatchReport.open(look)).outcomes) == len(KEYS)
 
 
 async def test_what_differs_is_told(path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

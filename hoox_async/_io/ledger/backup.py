@@ -7,16 +7,16 @@ import secrets
 import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ...errors import StoreError
 from ..publishing import publish_new
 from . import missing_wal, sqlite_schema, workspace_statements
-from .binding import Copied
 from .file_lock import FileLock
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction, create_private
-from .sqlite_reader import connect_to_read
+from .sqlite_reader import connect_to_read, copied_in
 from .transaction import Transaction
 
 _BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would read such a file as the copy's own
@@ -63,18 +63,12 @@ def copy_state(path: str | os.PathLike[str]) -> str | None:
     """
     name = os.fspath(path)
     with closing(connect_to_read(name)) as db, translated(name):
-        return _copied(SQLiteTransaction(db)).problem
+        return copied_in(SQLiteTransaction(db)).problem
 
 
-def _copied(tx: Transaction) -> Copied:
-    [rows] = tx.ask((workspace_statements.COPY, {"name": sqlite_schema.FILE_WORKSPACE}))
-    return Copied(*rows[0]) if rows else Copied()
-
-
-def _use_copied(tx: Transaction) -> None:
-    found = _copied(tx)
-    if found.place:
-        raise StoreError(f"{found.problem}")
+def _use_copied(name: str, tx: Transaction) -> None:
+    found = copied_in(tx)
+    found.require_whole(name)
     if found.moved_by is None:
         raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
     tx.write(workspace_statements.USE_COPIED, {"workspace": 1})
@@ -90,7 +84,7 @@ def recover(name: str) -> None:
             file = SQLiteFile(name)
             file.open_existing(datetime.now(UTC))
             try:
-                return file.transact(_use_copied)
+                return file.transact(partial(_use_copied, name))
             finally:
                 file.close()
         lock = FileLock(path)

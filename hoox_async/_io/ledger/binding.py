@@ -59,6 +59,11 @@ class Copied(NamedTuple):
         if problem is not None:
             raise StoreError(f"{name}: {problem}")
 
+    def require_whole(self, name: str) -> None:
+        """Raise `StoreError` where it has only a part of what it is to have."""
+        if self.place:
+            self.require_usable(name)
+
     @property
     def problem(self) -> str | None:
         """Why a session must not open the workspace."""
@@ -93,7 +98,7 @@ async def bind(
     [[(salt,)]] = await engine.run(lambda tx: tx.ask((sql.KEY_SALT, {})), writes=False)
     own = await asyncio.to_thread(Binding.to, workspace, bytes.fromhex(salt))  # it takes 25 ms
     for _ in range(_TRIES):
-        row, copied = await _find(engine, name)
+        row, copied = await find_workspace(engine, name)
         if row is None:
             await engine.run(partial(_add, name, own))
             continue
@@ -107,13 +112,8 @@ async def bind(
     raise StoreError(f"{label}: its API key is being changed by other processes")
 
 
-async def find_workspace(engine: Engine, name: str) -> WorkspaceRow | None:
-    """The workspace of this name."""
-    [rows] = await engine.run(lambda tx: tx.ask((sql.WORKSPACE, {"name": name})), writes=False)
-    return WorkspaceRow(*rows[0]) if rows else None
-
-
-async def _find(engine: Engine, name: str) -> tuple[WorkspaceRow | None, Copied]:
+async def find_workspace(engine: Engine, name: str) -> tuple[WorkspaceRow | None, Copied]:
+    """The workspace of this name, and what it tells of copies."""
     questions = ((sql.WORKSPACE, {"name": name}), (sql.COPY, {"name": name}))
     rows, copies = await engine.run(lambda tx: tx.ask(*questions), writes=False)
     return (WorkspaceRow(*rows[0]) if rows else None), Copied(*copies[0]) if copies else Copied()

@@ -123,9 +123,10 @@ async def offline_workspace(
         if not state.version:
             raise NoWorkspace(f"{connections.name}: there is no store in its schema {schema!r} (yet)")
         state.check(connections.name, MIGRATIONS[-1].version)
-        row = await find_workspace(PostgresEngine(connections, postgres(schema)), workspace)
+        row, copied = await find_workspace(PostgresEngine(connections, postgres(schema)), workspace)
         if row is None:
             raise NoWorkspace(f"{connections.name}: it has no workspace {workspace!r} (yet)")
+        copied.require_whole(f"{connections.name}, workspace {workspace!r}")
         yield OfflineWorkspace(connections, schema, workspace, row.id)
     finally:
         await connections.aclose()

@@ -13,11 +13,13 @@ from typing import Self
 
 from ..._core.intents.intent import Intent
 from ...errors import StoreError
-from . import missing_wal, sqlite_schema
+from . import missing_wal, sqlite_schema, workspace_statements
+from .binding import Copied
 from .intent_rows import Row
 from .ledger import PAGE, page_of
 from .sqlite_errors import NO_STORE_YET, translated
 from .sqlite_file import SQLiteTransaction
+from .transaction import Transaction
 from .worker_thread import WorkerThread
 
 
@@ -144,7 +146,14 @@ def _base_url(db: sqlite3.Connection, path: str) -> str:
     row = db.execute("SELECT base_url FROM workspaces").fetchone()
     if row is None or not isinstance(row[0], str):
         raise StoreError("the record of its workspace is damaged: restore a copy of it")
+    copied_in(SQLiteTransaction(db)).require_whole(path)
     return row[0]
+
+
+def copied_in(tx: Transaction) -> Copied:
+    """What a file tells of copies by `copy_store`."""
+    [rows] = tx.ask((workspace_statements.COPY, {"name": sqlite_schema.FILE_WORKSPACE}))
+    return Copied(*rows[0]) if rows else Copied()
 
 
 def _begin(uri: str) -> sqlite3.Connection:
