@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from frozen_door_kit import fits
 
 from hoox_async._cli.main import run
 from hoox_async.sandbox import Sandbox
@@ -62,8 +63,10 @@ class Done(NamedTuple):
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The lines of JSON on stdout: every line has to be one."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """The lines of JSON on stdout: every line has to be one, with the fields that are frozen."""
+        found = [json.loads(line) for line in self.out.splitlines()]
+        assert [record for record in found if not fits(record)] == [], "see tests/door/frozen_door.txt"
+        return found
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """The records of one kind."""
