@@ -37,8 +37,11 @@ _FOUND_ELSEWHERE = {
 async def list_unknowns(
     connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
 ) -> tuple[list[Unknown], Path | None]:
-    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed."""
-    if isinstance(store, DatabaseStore):
+    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed.
+
+    A database is opened only for a page that has something to show: else nothing is made in it.
+    """
+    if isinstance(store, DatabaseStore) and (folder is None or not await read_unknowns(store)):
         return await recorded_unknowns(connection, store, folder, given)
     async with connection.session(store=store, poll="awaited") as session:
         found = await session.unknowns()

@@ -20,6 +20,7 @@ from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.postgres_migrations import MIGRATIONS
 from hoox_async.errors import ConfigurationError
 from hoox_async.postgres import CopyResult
+from hoox_async.sandbox import Fault
 
 SECRET = "pa55word"
 URLS = [
@@ -73,6 +74,26 @@ def test_a_campaign_in_a_database(cli: Cli, postgres_database: str, tmp_path: Pa
     other = cli.bare("report", postgres_database, "--out", tmp_path / "other")
     assert other.code != 0
     assert "no workspace 'default'" in other.err
+
+
+def test_many_unknowns_are_one_page_and_one_command(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """Of a database too, the page shows the looks that may be results, and a file settles what it decides."""
+    file, where = campaign(tmp_path), ("--store", postgres_database, "--workspace", "shop")
+    assert cli("batch", file, "--yes", "--only", "*/podcast", *where).code == 0
+    cli.sandbox.fail_next("edit", Fault.DROP_AFTER, times=2)
+    assert cli("batch", file, "--yes", *where).code == 4
+    shown = cli("unknowns", *where, "--page", tmp_path / "page", "--json")
+    html = (tmp_path / "page" / "index.html").read_text("utf-8")
+    decisions = []
+    for unknown in shown.of("unknown"):
+        [look] = unknown["candidates"]
+        assert look in html
+        decisions.append({"key": unknown["key"], "attempt": unknown["attempt"], "verdict": look})
+    assert len(decisions) == 2
+    content = {"format": "hoox-async decisions 2", "decisions": decisions}
+    (tmp_path / "decisions.json").write_text(json.dumps(content))
+    assert cli("resolve", f"@{tmp_path / 'decisions.json'}", "--yes", *where).code == 0
+    assert cli("unknowns", *where).code == 0
 
 
 def test_a_store_in_another_schema(cli: Cli, postgres_database: str, tmp_path: Path) -> None:

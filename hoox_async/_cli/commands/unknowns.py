@@ -39,8 +39,9 @@ def unknowns(
 ) -> int:
     """List the requests that may have been paid for.
 
-    Shows each with the looks that may be its result. Takes one status request for each avatar; of a store in
-    PostgreSQL, or one that a running program has open, it shows what is recorded, without any request.
+    Shows each with the looks that may be its result. Takes one status request for each avatar; of a store
+    that a running program has open, or in PostgreSQL without a page, it shows what is recorded, without any
+    request.
 
     - `hoox-async unknowns campaign.toml --open`
 
