@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -156,6 +157,10 @@ class World:
         options = ("--port", self.web_port, "--workers", workers, "--timeout-worker-healthcheck", 60)
         return self._start("web", self.web_port, "uvicorn", "examples.production.web:app", *options)
 
+    def start_pictures(self) -> Process:
+        """Start the process that saves the pictures."""
+        return self._start("pictures", free_port(), "examples.production.pictures")
+
     def start_worker(self) -> Process:
         """Start one more worker."""
         return self._start("worker", free_port(), "examples.production.worker")
@@ -256,12 +261,18 @@ async def world(
     concurrency: int = 100,
     customer_credits: int = 1_000_000,
     seed: int = 0,
+    sandbox: Sandbox | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[World]:
-    """The example, running and ready."""
+    """The example, running and ready.
+
+    ``sandbox``: one that runs already. ``settings``: environment variables of the processes, besides.
+    """
     async with AsyncExitStack() as stack:
-        sandbox = stack.enter_context(
-            Sandbox(requests_per_minute=requests_per_minute, speed=speed, latency=latency)
-        )
+        if sandbox is None:
+            sandbox = stack.enter_context(
+                Sandbox(requests_per_minute=requests_per_minute, speed=speed, latency=latency)
+            )
         port = free_port()
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("HOOX_", "SHOP_"))},
@@ -274,6 +285,7 @@ async def world(
             "SHOP_CUSTOMER_CREDITS": str(customer_credits),
             "SHOP_CONCURRENCY": str(concurrency),
             "SHOP_LEASE": str(lease),
+            **settings,
         }
         made = World(sandbox, database, folder, Random(seed), environment, port)
         try:

@@ -131,6 +131,21 @@ class Orders:
         """It may have been paid for. A webhook may settle it yet, which can have come already."""
         await self._change(order_id, only_if="queued", state="unknown", reason=reason)
 
+    async def unsaved(self, count: int) -> list[tuple[str, str, str]]:
+        """Ready orders whose picture is not saved yet, in any order: their ids, looks and pictures' URLs."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT id, look, picture FROM orders WHERE state = 'ready' AND NOT saved "
+                "AND picture IS NOT NULL ORDER BY random() LIMIT %s",
+                (count,),
+            )
+            return await found.fetchall()
+
+    async def saved(self, order_id: str) -> None:
+        """Its picture is saved."""
+        async with self._pool.connection() as connection:
+            await connection.execute("UPDATE orders SET saved = true WHERE id = %s", (order_id,))
+
     async def _change(self, order_id: str, *, only_if: str | None = None, **values: Any) -> None:
         columns = ", ".join(f"{name} = %({name})s" for name in values)
         async with self._pool.connection() as connection:

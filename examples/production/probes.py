@@ -22,7 +22,11 @@ async def readiness(session: HooxSession) -> tuple[int, dict[str, Any]]:
     """
     health = await session.health()
     ready = health.store_reachable and not health.key_refused
-    return (200 if ready else 503), {"ready": ready, **attrs.asdict(health)}
+    return (200 if ready else 503), {
+        "ready": ready,
+        **attrs.asdict(health),
+        "trouble": sorted(health.trouble),
+    }
 
 
 @asynccontextmanager

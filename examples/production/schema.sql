@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS orders (
     ),
     look text,
     picture text,
+    saved boolean NOT NULL DEFAULT false, -- the picture is on our disk
     credits numeric,
     reason text,
     ordered_at timestamptz NOT NULL DEFAULT now(),
@@ -17,6 +18,8 @@ CREATE TABLE IF NOT EXISTS orders (
 );
 CREATE INDEX IF NOT EXISTS orders_look ON orders (look);
 CREATE INDEX IF NOT EXISTS orders_state ON orders (state) WHERE state NOT IN ('ready', 'failed', 'refused');
+
+CREATE INDEX IF NOT EXISTS orders_unsaved ON orders (ordered_at) WHERE state = 'ready' AND NOT saved;
 
 -- Customers who may spend another number of credits than all others.
 CREATE TABLE IF NOT EXISTS customers (

@@ -44,6 +44,8 @@ class Settings(NamedTuple):
     """Orders at a time in one worker: enough to use the quota, as a look takes about 40 s."""
     lease: float = 10.0
     """Seconds without a sign of life after which a process is taken for dead."""
+    pictures: str = "pictures"
+    """The folder for pictures, of the process that saves them."""
     probe_host: str = "127.0.0.1"
     probe_port: int = 0
     """Of a worker's probes; 0: any free port, which its log names."""
@@ -62,7 +64,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process."""
     kinds: dict[str, Callable[[str], Any]] = {
         "requests_per_minute": int, "customer_credits": int, "concurrency": int, "lease": float,
-        "probe_host": str, "probe_port": int, "new_key": bool,
+        "pictures": str, "probe_host": str, "probe_port": int, "new_key": bool,
     }  # fmt: skip
     given = {name: environment.get(f"SHOP_{name.upper()}") for name in kinds}
     return Settings(

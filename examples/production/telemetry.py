@@ -7,6 +7,7 @@ records; without, it costs nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,7 @@ from hoox_async import (
     OutcomeLost,
     Paused,
     SessionHealth,
+    Trouble,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ GAUGES = (
 )  # fmt: skip
 EVERY = 10.0  # seconds between two readings of the gauges
 MOST_LINKS = 128  # of one span: OpenTelemetry keeps no more by default
+log = logging.getLogger("shop")
 Fields = Mapping[str, str | int | float | bool]
 
 
@@ -66,6 +69,8 @@ class Telemetry:
         self._health: SessionHealth | None = None
         for name in GAUGES:
             meter.create_observable_gauge(f"hoox.{name}", [partial(self._gauge, name)])
+        trouble = "1 while it lasts; each word is a row of the runbook"
+        meter.create_observable_gauge("hoox.trouble", [self._trouble], description=trouble)
 
     @contextmanager
     def ordering(self) -> Iterator[str | None]:
@@ -147,7 +152,7 @@ class Telemetry:
 
     @asynccontextmanager
     async def gauges_of(self, session: HooxSession) -> AsyncIterator[None]:
-        """Read the session's health every few seconds, for the gauges."""
+        """Read the session's health every few seconds, for the gauges, and log what is wrong."""
         reading = asyncio.create_task(self._read(session))
         try:
             yield
@@ -157,12 +162,26 @@ class Telemetry:
 
     async def _read(self, session: HooxSession) -> None:
         while True:
+            known = frozenset() if self._health is None else self._health.trouble
             self._health = await session.health()
+            log_changes(known, self._health.trouble)
             await asyncio.sleep(EVERY)
 
     def _gauge(self, name: str, _: CallbackOptions) -> list[Observation]:
         value = None if self._health is None else attrs.asdict(self._health)[name]
         return [] if value is None else [Observation(float(value))]
+
+    def _trouble(self, _: CallbackOptions) -> list[Observation]:
+        present = frozenset() if self._health is None else self._health.trouble
+        return [Observation(int(word in present), {"trouble": word.value}) for word in Trouble]
+
+
+def log_changes(before: frozenset[Trouble], now: frozenset[Trouble]) -> None:
+    """Log each trouble once when it begins and once when it is over."""
+    for word in sorted(now - before):
+        log.error("trouble: %s (see the runbook)", word)
+    for word in sorted(before - now):
+        log.warning("trouble is over: %s", word)
 
 
 def _context(traceparent: str | None) -> Context | None:

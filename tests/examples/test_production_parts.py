@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -11,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -36,7 +40,10 @@ from hoox_async import (
     NotFound,
     NotSent,
     PermissionDenied,
+    SessionHealth,
     StoreError,
+    TransportError,
+    Trouble,
 )
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -44,9 +51,11 @@ if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 pytest.importorskip("procrastinate")
+from production import telemetry as telemetry_module  # noqa: E402
 from production.engine import WhateverFails, is_final, make_engine, submit  # noqa: E402
 from production.migrate import migrate  # noqa: E402
 from production.orders import Order, Orders  # noqa: E402
+from production.pictures import save_pictures  # noqa: E402
 from production.probes import serve_probes  # noqa: E402
 from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
 from production.shop import Shop, make_pool  # noqa: E402
@@ -134,6 +143,85 @@ def test_without_an_exporter_no_orders_are_read_for_links(monkeypatch: pytest.Mo
     monkeypatch.setattr(trace, "get_tracer", trace.NoOpTracerProvider().get_tracer)
     telemetry = Telemetry(OrdersOfLooks({}))
     assert telemetry(Answered(Endpoint.AVATAR, 200, 0.5, looks=(LookRef("avtr_a", "look_1"),))) is None
+
+
+async def test_trouble_is_a_gauge_and_two_lines_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each word is a gauge, 1 while it lasts, else 0. The log says once that it begins, and that it ends."""
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(metrics, "get_meter", MeterProvider([reader]).get_meter)
+    monkeypatch.setattr(telemetry_module, "EVERY", 0.0)
+    telemetry, session = Telemetry(OrdersOfLooks({})), TroubledSession()
+
+    def gauges() -> dict[str, int]:
+        [of_resource] = reader.get_metrics_data().resource_metrics  # type: ignore[union-attr]
+        [of_meter] = of_resource.scope_metrics
+        [gauge] = [each for each in of_meter.metrics if each.name == "hoox.trouble"]
+        return {str(point.attributes["trouble"]): point.value for point in gauge.data.data_points}  # type: ignore
+
+    async with telemetry.gauges_of(session):  # type: ignore[arg-type]
+        for trouble in (frozenset({Trouble.NO_CREDITS}), frozenset()):
+            session.trouble = trouble
+            session.was_read.clear()
+            for _ in range(2):
+                await session.was_read.wait()
+                session.was_read.clear()
+            assert gauges() == {word: int(word in trouble) for word in Trouble}
+    assert caplog.messages == ["trouble: no_credits (see the runbook)", "trouble is over: no_credits"]
+
+
+class TroubledSession:
+    """A session in place of a real one, with this trouble."""
+
+    def __init__(self) -> None:
+        self.trouble: frozenset[Trouble] = frozenset()
+        self.was_read = asyncio.Event()
+
+    async def health(self) -> Any:
+        self.was_read.set()
+        values = dict.fromkeys(attrs.fields_dict(SessionHealth), 0)
+        return SessionHealth(**{**values, "trouble": self.trouble})  # type: ignore[arg-type]
+
+
+async def test_a_full_disk_holds_up_pictures_until_there_is_room(
+    postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture is saved once; one that can't be had holds up no other."""
+    await migrate(postgres_database)
+    async with make_pool(postgres_database) as pool, pool.connection() as connection:
+        orders = Orders(pool)
+        for number in range(3):
+            order = Order(f"order-{number}", "ada", SOURCE, "on stage")
+            await orders.add(order, connection)
+            ref = LookRef("avtr_a", f"look_{number}")
+            await orders.settled(order.id, Look(ref, LookStatus.READY, f"https://cdn.example/{number}.jpg"))
+        session = PictureSession()
+        settings = Settings(postgres_database, "https://shop.example/hooks/hoox", pictures=str(tmp_path))
+        shop = Shop(settings, pool, orders, session, None, None, {})  # type: ignore[arg-type]
+        session.fails = {"look_1": TransportError("no picture"), "look_2": OSError(errno.ENOSPC, "full")}
+        with pytest.raises(OSError, match="full"):
+            await save_pictures(shop)
+        session.fails.pop("look_2")
+        await save_pictures(shop)
+        await save_pictures(shop)
+        session.fails.clear()
+        await save_pictures(shop)
+        assert sorted(session.saved) == ["look_0", "look_1", "look_2"]
+
+
+class PictureSession:
+    """A session in place of a real one, whose downloads of some looks fail."""
+
+    def __init__(self) -> None:
+        self.fails: dict[str, Exception] = {}
+        self.saved: list[str] = []
+
+    async def download(self, look: Look, _: str, *, overwrite: bool) -> None:
+        assert overwrite
+        if look.ref.look_id in self.fails:
+            raise self.fails[look.ref.look_id]
+        self.saved.append(look.ref.look_id)
 
 
 def test_an_order_is_the_same_request_each_time() -> None:
