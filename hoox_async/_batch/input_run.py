@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from .._api.requests import Resolution
@@ -167,13 +168,14 @@ class InputRun:
         if total is None or self._hold.is_paused:
             return None
         unsent = total - window.done - window.in_flight - len(self._resumed)
-        return seconds_left(
+        seconds = seconds_left(
             unsent,
             total - window.done - unsent,
-            look=self._scheduler.durations.expected(None),
+            look=partial(self._scheduler.durations.quantile, None),
             permits=self._rate_limiter.expected_wait,
             max_in_flight=self._options.max_in_flight,
         )
+        return float(round(seconds))  # what is only a fraction of a second later is no news
 
     # --- the tasks
 

@@ -32,7 +32,7 @@ class Progress:
 
     At the end it is ``credits_spent`` and ``credits_at_risk`` of the `BatchReport` together."""
     seconds_left: float | None
-    """About how long until the last item has its outcome.
+    """About how many seconds until the last item has its outcome, in whole seconds.
 
     By the present quota and the time that looks took so far, and without the time that items wait for their
     sources. None while it cannot be known: without a ``total``, and while the batch is paused because paid

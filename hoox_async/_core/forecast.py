@@ -37,8 +37,6 @@ _MOST_RUNS = 50
 
 _WITH_STATUS_REQUESTS = 1.1
 """Requests for each look, roughly: its own, and its share of the status requests."""
-_LAST = 1.5
-"""The last look of some takes longer than the median, roughly by this factor."""
 
 Quantile = Callable[[Hashable, float], float]
 """The duration of looks of a kind, in seconds, at a number of standard deviations from the median."""
@@ -152,14 +150,21 @@ def _drawn(number: int) -> float:
 
 
 def seconds_left(
-    unsent: int, in_flight: int, *, look: float, permits: Callable[[int], float], max_in_flight: int
+    unsent: int,
+    in_flight: int,
+    *,
+    look: Callable[[float], float],
+    permits: Callable[[int], float],
+    max_in_flight: int,
 ) -> float:
     """About how many seconds until the last of these items is known to be done.
 
-    ``look`` is the median duration of a look, and ``permits`` gives the seconds until so many requests may
-    be sent.
+    ``look`` gives the duration of a look at a number of standard deviations from the median, and ``permits``
+    the seconds until so many requests may be sent. As many looks as now will be in flight at the end.
     """
     if not unsent + in_flight:
         return 0.0
     sending = permits(round(unsent * _WITH_STATUS_REQUESTS)) if unsent else 0.0
-    return max(sending, unsent * look / max_in_flight) + _LAST * look
+    count = max(1, in_flight)
+    slowest = look(_NORMAL.inv_cdf(count / (count + 1)))
+    return max(sending, unsent * look(0.0) / max_in_flight) + slowest
