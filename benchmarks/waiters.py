@@ -28,8 +28,8 @@ from hoox_async._core.polling import PollKind, PollRequest, PollScheduler
 from hoox_async._core.settings import Timeouts
 from hoox_async._io.clock import Clock
 from hoox_async._io.hooks import Hooks
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import PollDuty
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
 from hoox_async._session.api_answers import ApiAnswers
@@ -86,7 +86,7 @@ def fill(
 
 def registry_of(loop: asyncio.AbstractEventLoop, duty: PollDuty) -> JobRegistry:
     """The registry of jobs of a session that sends nothing, and has this duty."""
-    clock, timeouts, tasks, hooks, store = Clock(loop), Timeouts(), TaskSet(), Hooks(), MemoryStore()
+    clock, timeouts, tasks, hooks, store = Clock(loop), Timeouts(), TaskSet(), Hooks(), MemoryLedger()
     limiter = RateLimiter(clock, 100)
     answers = ApiAnswers(clock=clock, store=store, rate_limiter=limiter, hooks=hooks)
     reads = Reads(

@@ -11,7 +11,7 @@ from typing import Any
 
 from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space
 
@@ -114,7 +114,7 @@ def sends(space: Space, *endpoints: str) -> int:
     return sum(record.endpoint in endpoints for record in space.requests)
 
 
-def store_of(session: HooxSession) -> Store:
+def store_of(session: HooxSession) -> Ledger:
     """The store of an open session."""
     return runtime_of(session).store
 

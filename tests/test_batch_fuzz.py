@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import MarkUnknown, Transition
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.stores import open_store
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import HooxError, KeyConflict, SessionClosed, StoreError
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
@@ -201,7 +201,7 @@ def charges(space: Space) -> tuple[Counter[str], dict[str, Decimal]]:
     return times, paid
 
 
-class Hiccups(MemoryStore):
+class Hiccups(MemoryLedger):
     """Takes nothing now and then."""
 
     def __init__(self, rng: Random, rate: float) -> None:
@@ -233,7 +233,7 @@ class Played:
             rng=Random(campaign.seed), credits=campaign.credits, fault_rates=campaign.rates, failures=0.05
         )
         self.memory = Hiccups(Random(campaign.seed), campaign.hiccups)
-        self.store: Store = self.memory
+        self.store: Ledger = self.memory
         self.hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
         self.path = str(Path(folder) / "campaign.db") if campaign.sqlite else None
 

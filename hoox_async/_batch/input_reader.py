@@ -21,7 +21,7 @@ from .._api.models import LookRef
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.intents.intent import Intent, refuses_edits
 from .._core.intents.outcomes import BatchItem, Outcome
-from .._io.protocols import Store
+from .._io.ledger.ledger import Ledger
 from .._session.intents import Intents, store_errors
 from ..errors import InvalidRequest
 from .items import Item, KeyAssigner
@@ -106,7 +106,7 @@ class BatchInput:
 class InputReader:
     """Reads one input to its end, once."""
 
-    def __init__(self, given: BatchInput, store: Store, intents: Intents) -> None:
+    def __init__(self, given: BatchInput, store: Ledger, intents: Intents) -> None:
         self._input = given
         self._store = store
         self._intents = intents

@@ -14,8 +14,8 @@ from .._core.retry import shows_valid_key
 from .._core.trouble import Sign, after_paid_request, api_trouble
 from .._io.clock import Clock
 from .._io.hooks import Hooks
+from .._io.ledger.ledger import Ledger
 from .._io.logs import failures_logged
-from .._io.protocols import Store
 from ..errors import ApiError, AuthenticationError, HooxError
 from ..events import RequestFailed
 from .rate_limiter import Permit, RateLimiter
@@ -34,7 +34,7 @@ class ApiAnswers:
     the refused avatar is noted, so that a wait for one of its looks can say why it had no result.
     """
 
-    def __init__(self, *, clock: Clock, store: Store, rate_limiter: RateLimiter, hooks: Hooks) -> None:
+    def __init__(self, *, clock: Clock, store: Ledger, rate_limiter: RateLimiter, hooks: Hooks) -> None:
         self._clock = clock
         self._store = store
         self._rate_limiter = rate_limiter

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._core.intents.intent import Intent
     from .._core.polling import PollScheduler
     from .._io.clock import Clock
-    from .._io.protocols import Store
+    from .._io.ledger.ledger import Ledger
     from .api_answers import ApiAnswers
     from .intents import Intents
     from .jobs import JobRegistry
@@ -80,7 +80,7 @@ class HealthReader:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         rate_limiter: RateLimiter,
         api_answers: ApiAnswers,

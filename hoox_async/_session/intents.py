@@ -16,7 +16,7 @@ from .._core.trouble import Sign, after_write
 from .._io.clock import Clock
 from .._io.error_words import is_disk_full, words_of
 from .._io.hooks import Hooks
-from .._io.protocols import Store
+from .._io.ledger.ledger import Ledger
 from ..errors import BudgetExceeded, HooxError, KeyConflict, StoreError
 from ..events import LookAccepted
 from .rate_limiter import LEAST_STORE_SECONDS
@@ -33,7 +33,7 @@ class Intents:
     changed. Nothing is read in between: many tasks can wait.
     """
 
-    def __init__(self, store: Store, clock: Clock, hooks: Hooks) -> None:
+    def __init__(self, store: Ledger, clock: Clock, hooks: Hooks) -> None:
         self._store = store
         self._clock = clock
         self._hooks = hooks

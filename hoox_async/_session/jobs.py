@@ -25,7 +25,8 @@ from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
 from .._io.clock import Clock
 from .._io.hooks import Hooks
-from .._io.protocols import PollDuty, Store
+from .._io.ledger.ledger import Ledger
+from .._io.protocols import PollDuty
 from .._io.tasks import TaskSet
 from ..errors import (
     GenerationFailed,
@@ -337,7 +338,7 @@ class JobRegistry:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         rate_limiter: RateLimiter,
         hooks: Hooks,

@@ -30,7 +30,8 @@ from .._io.downloads import (
 )
 from .._io.error_words import is_disk_full
 from .._io.hooks import Hooks
-from .._io.protocols import Store, Transport
+from .._io.ledger.ledger import Ledger
+from .._io.protocols import Transport
 from .._io.tasks import TaskSet
 from ..errors import HooxError, StoreError, UnexpectedResponse
 from ..events import PictureSmaller
@@ -63,7 +64,7 @@ class Pictures:
         self,
         clock: Clock,
         transport: Transport,
-        store: Store,
+        store: Ledger,
         reads: Reads,
         registry: JobRegistry,
         hooks: Hooks,

@@ -17,7 +17,8 @@ from .._core.intents.outcomes import seconds_of
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._io.clock import Clock
-from .._io.protocols import PollDuty, Store
+from .._io.ledger.ledger import Ledger
+from .._io.protocols import PollDuty
 from .._io.tasks import TaskSet, restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
 from .api_answers import ApiAnswers
@@ -48,7 +49,7 @@ class Poller:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         rate_limiter: RateLimiter,
         api_answers: ApiAnswers,

@@ -21,7 +21,8 @@ from .._api.responses import read_avatar, read_look, read_looks, read_status
 from .._core.retry import READ_SECONDS, NoRetry, decide_read
 from .._io.clock import Clock
 from .._io.hooks import Hooks
-from .._io.protocols import Store, Transport
+from .._io.ledger.ledger import Ledger
+from .._io.protocols import Transport
 from .._io.tasks import TaskSet
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
@@ -39,7 +40,7 @@ class Reads:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         rate_limiter: RateLimiter,
         transport: Transport,
         hooks: Hooks,

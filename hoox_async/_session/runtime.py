@@ -12,8 +12,9 @@ from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
 from .._io.hooks import Hooks
+from .._io.ledger.ledger import Ledger
 from .._io.logs import failures_logged
-from .._io.protocols import Coordination, Store, Transport, Workspace
+from .._io.protocols import Coordination, Transport, Workspace
 from .._io.tasks import TaskSet
 from ..errors import SessionClosed
 from ..webhooks.hub import WebhookHub
@@ -46,7 +47,7 @@ class SessionRuntime:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Ledger,
         transport: Transport,
         limit: int,
         hooks: Hooks,

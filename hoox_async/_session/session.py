@@ -48,7 +48,8 @@ from .._core.settings import (
 )
 from .._io.clock import running_loop
 from .._io.hooks import Hooks
-from .._io.protocols import Store, Transport, Workspace
+from .._io.ledger.ledger import Ledger
+from .._io.protocols import Transport, Workspace
 from .._io.stores import open_store
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
@@ -90,7 +91,7 @@ class HooxSession:
         api_key: str | None = None,
         *,
         base_url: str = BASE_URL,
-        store: str | os.PathLike[str] | Store | None = None,
+        store: str | os.PathLike[str] | Ledger | None = None,
         requests_per_minute: int = 100,
         timeouts: Timeouts | None = None,
         webhooks: WebhookHub | None = None,
@@ -557,7 +558,7 @@ class HooxSession:
         return await self._ready().health.read()
 
 
-async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:
+async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Ledger) -> None:
     try:
         if runtime is not None:
             await runtime.close()
@@ -603,7 +604,7 @@ def runtime_of(session: HooxSession) -> SessionRuntime:
     return session._ready()
 
 
-def unopened_of(session: HooxSession) -> tuple[Store, int, bool] | None:
+def unopened_of(session: HooxSession) -> tuple[Ledger, int, bool] | None:
     """Of a session that was never opened: its store, its requests a minute, and whether it has webhooks.
 
     None for any other session.

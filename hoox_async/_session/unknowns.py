@@ -25,7 +25,7 @@ from .._core.intents.transitions import (
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._io.clock import Clock
-from .._io.protocols import Store
+from .._io.ledger.ledger import Ledger
 from .._io.tasks import TaskSet
 from ..errors import HooxError, InvalidRequest, StoreError
 from .intents import Intents
@@ -45,7 +45,7 @@ class Unknowns:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         tasks: TaskSet,
         reads: Reads,
@@ -253,7 +253,7 @@ _MOST_OF_A_NAME, _MOST_LISTED = 5, 60  # avatars that are read for their name, a
 class _Search:
     """Searches for the looks that unknown edits may have made. Each avatar and list is read once."""
 
-    def __init__(self, store: Store, reads: Reads) -> None:
+    def __init__(self, store: Ledger, reads: Reads) -> None:
         self._store = store
         self._reads = reads
         self._known: dict[str, KnownAvatar] = {}

@@ -28,8 +28,8 @@ from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._io.clock import Clock
 from .._io.error_words import words_of
 from .._io.hooks import Hooks
+from .._io.ledger.ledger import Ledger
 from .._io.logs import LogLimit
-from .._io.protocols import Store
 from .._io.tasks import TaskSet, restarted
 from ..errors import HooxError, SessionClosed, StoreError
 from ..events import DeliveryReceived
@@ -53,7 +53,7 @@ class WebhookProcessor:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         rate_limiter: RateLimiter,
         hooks: Hooks,

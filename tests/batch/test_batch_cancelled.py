@@ -11,7 +11,7 @@ from batch_kit import PICTURE, avatar, counts, edits, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit
 from hoox_async._core.intents.intent import Intent
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Sandbox
 
@@ -82,7 +82,7 @@ async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
     assert report.outcomes[0].at_risk == 2
 
 
-class CancellingStore(MemoryStore):
+class CancellingStore(MemoryLedger):
     """A store that cancels the task that uses it, from the n-th look-up of the key on."""
 
     def __init__(self, key: str, first: int, times: int) -> None:

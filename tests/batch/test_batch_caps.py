@@ -11,7 +11,7 @@ from batch_kit import avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import Intent
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import BudgetExceeded, InvalidRequest, StoreError
 from hoox_async.sandbox import Fault
 
@@ -59,7 +59,7 @@ async def test_of_a_generator_all_that_was_spent_under_a_key_counts() -> None:
         assert set(states(report).values()) == {"ready"}
 
 
-class Unreadable(MemoryStore):
+class Unreadable(MemoryLedger):
     """A store whose reading fails for the methods named in ``broken``."""
 
     broken = ""

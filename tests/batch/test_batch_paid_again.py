@@ -15,7 +15,7 @@ from hoox_async._api.models import Look, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Send, Settle, Transition
 from hoox_async._io.clock import Clock
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
 from hoox_async.webhooks import WebhookHub
@@ -166,7 +166,7 @@ async def test_a_resend_that_is_answered_429_is_sent_again() -> None:
 
 async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> None:
     """An unknown whose resend did not fit under the cap stays unknown, and the next run sends nothing."""
-    space, store = space_of(), MemoryStore()
+    space, store = space_of(), MemoryLedger()
     async with opened(space, store=store) as session:
         items = edits(await avatar(session), 1)
         space.faults.fail_next("edit", Fault.DROP_AFTER)
@@ -181,7 +181,7 @@ async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> No
 @pytest.mark.parametrize("ends", ["cancel", "stop"])
 async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_run(ends: str) -> None:
     """An unknown whose resend ended at the rate limiter stays unknown, and the next run sends nothing."""
-    space, store = space_of(), MemoryStore()
+    space, store = space_of(), MemoryLedger()
     async with opened(space, store=store) as session:
         source = await avatar(session)
         items = edits(source, 1)
@@ -244,11 +244,11 @@ async def test_a_pending_look_that_became_ready_before_its_turn_is_not_paid_agai
     assert prompts(space)["e0"] == 1
 
 
-class Faster(MemoryStore):
+class Faster(MemoryLedger):
     """In the moment in which a sending is written down, the look that was paid before is settled."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
-        ref = self._intents[key].ref
+        ref = (await self.get([key]))[key].ref
         if isinstance(steps[-1], Send) and ref is not None:
             at = Clock(asyncio.get_running_loop()).utc()
             await super().advance(key, Settle(Look(ref, LookStatus.READY), at))

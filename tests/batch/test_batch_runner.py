@@ -10,7 +10,7 @@ import pytest
 from batch_kit import PICTURE, QUICK, avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import (
     GenerationFailed,
     InvalidRequest,
@@ -270,7 +270,7 @@ async def test_estimate_of_a_session_that_was_never_opened_only_reads() -> None:
 
     A closed session estimates nothing.
     """
-    space, store = space_of(), MemoryStore()
+    space, store = space_of(), MemoryLedger()
     async with opened(space, store=store) as session:
         source = await avatar(session)
         items = edits(source, 10)

@@ -12,14 +12,14 @@ from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, s
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Send, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
 
-class Failing(MemoryStore):
+class Failing(MemoryLedger):
     """A store that fails from its n-th write of a kind of step on."""
 
     def __init__(self, kind: type[Any], after: int) -> None:

@@ -10,13 +10,13 @@ from batch_kit import avatar, lose, opened, space_of
 from hoox_async import BatchRunner, LookEdit
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import MarkUnknown, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
 
-class NoReads(MemoryStore):
+class NoReads(MemoryLedger):
     """Reads nothing any more once a POST was lost, with an error of its own."""
 
     lost = False
@@ -39,7 +39,7 @@ async def test_a_loss_is_reported_though_the_store_cannot_be_read() -> None:
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
 
 
-class Unreadable(MemoryStore):
+class Unreadable(MemoryLedger):
     """Once it is told to, it can't be read: what it raises is no error of ours."""
 
     is_broken = False

@@ -19,7 +19,7 @@ from hoox_async._core.intents.costs import format_amount
 from hoox_async._core.intents.intent import Evidence, Intent
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._core.intents.transitions import Accept, Send
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.protocols import Workspace
 from hoox_async._report import BatchReport
 from hoox_async._report.formatting import format_duration
@@ -184,7 +184,7 @@ def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
     """A report can be read from a store that a session has open, in the order in which items were planned."""
-    store = SQLiteStore(tmp_path / "campaign.db")
+    store = FileLedger(tmp_path / "campaign.db")
     await store.open(Workspace("https://api.test", "key"))
     try:
         for key in ("b", "a"):
@@ -229,7 +229,7 @@ def test_open_without_await_is_reported_by_python() -> None:
 async def test_open_gives_a_coroutine(tmp_path: Path) -> None:
     """What `BatchReport.open` returns can be awaited, gathered, given a timeout, and made a task."""
     path = tmp_path / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(Workspace("https://api.test", "key"))
     await store.aclose()
     opening = BatchReport.open(path)

@@ -17,7 +17,7 @@ from session_kit import edit, intent_of, made, on_space, others, prompt
 from hoox_async import BatchItem, BatchRunner, LookStatus, Timeouts
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Reject, Revert, Send, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
@@ -28,7 +28,7 @@ QUICK = Timeouts(answer=10.0)
 TROUBLES = [StoreError("another program keeps the file locked"), OSError("gone")]
 
 
-class Refusing(MemoryStore):
+class Refusing(MemoryLedger):
     """Does not take steps of one kind, as often as it is told to."""
 
     def __init__(
@@ -250,7 +250,7 @@ async def test_a_file_that_another_program_locks_for_a_while(
 # --- a store that took it, and said that it did not
 
 
-class LosingReplies(MemoryStore):
+class LosingReplies(MemoryLedger):
     """Takes the first step of one kind, and raises all the same."""
 
     def __init__(self, kind: type[Any]) -> None:
@@ -289,7 +289,7 @@ async def test_a_store_that_is_cancelled_is_a_store_that_fails() -> None:
         assert (await intent_of(session, "k")).state is IntentState.READY
 
 
-class LosingSends(MemoryStore):
+class LosingSends(MemoryLedger):
     """Takes the first writing of SENDING, and raises all the same."""
 
     lost = False

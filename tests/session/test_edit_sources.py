@@ -20,7 +20,7 @@ from hoox_async import (
     OutcomeState,
 )
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, InvalidRequest, NotSent, SessionClosed
 from hoox_async.sandbox import Space
 
@@ -42,7 +42,7 @@ async def test_an_edit_of_a_job_waits_until_it_is_ready() -> None:
 async def test_an_edit_waits_for_a_source_that_only_the_store_knows() -> None:
     """An edit waits for the look of an earlier process, also if the session polls only awaited looks."""
     for poll in ("all", "awaited"):
-        store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
+        store, space = MemoryLedger(), Space(rng=Random(1), requests_per_minute=None)
         async with on_space(space, store=store, poll="awaited") as (session, _):
             ref = (await session.submit(prompt(), key="source")).ref
         async with on_space(space, store=store, poll=poll) as (session, _):
@@ -145,7 +145,7 @@ async def test_an_edit_that_waits_for_its_source_holds_nothing() -> None:
 
 async def test_a_key_that_is_paid_for_needs_no_source() -> None:
     """A key that was paid gives its job at once, whatever the state of the source is."""
-    store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
+    store, space = MemoryLedger(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store) as (session, _):
         source = await session.submit(prompt("[fail]"), key="source")
         await asyncio.sleep(300)

@@ -12,8 +12,8 @@ from session_kit import edit, made, on_space, prompt
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, LookJob
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import StoreGauges
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import AuthenticationError, InvalidRequest, OutcomeUnknown, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
@@ -158,7 +158,7 @@ async def test_a_closed_session_has_no_health() -> None:
         session.expected_wait()
 
 
-class Unreachable(MemoryStore):
+class Unreachable(MemoryLedger):
     """A store that fails, or does not answer."""
 
     trouble: str | None = None

@@ -14,7 +14,7 @@ from session_kit import edit, intents, made, on_space, prompt, sends, store_of, 
 
 from hoox_async import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import GenerationFailed, HooxError, NotFound, SessionClosed, StoreError, WaitTimeout
 from hoox_async.events import Event, LookSettled
@@ -352,7 +352,7 @@ async def test_a_group_answer_updates_also_jobs_that_nobody_awaits() -> None:
 async def test_forgetting_a_released_job_reads_nothing_from_the_store() -> None:
     """A submission after one whose job nobody holds reads the store as often as the first one did."""
 
-    class Counting(MemoryStore):
+    class Counting(MemoryLedger):
         reads = 0
 
         async def get(self, keys: Collection[str]) -> dict[str, Intent]:

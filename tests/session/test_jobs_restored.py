@@ -14,15 +14,15 @@ from hoox_async import Event, HooxSession, Look, LookRef, LookSettled, LookStatu
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Settle
 from hoox_async._io.clock import Clock
-from hoox_async._io.protocols import Store
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space
 
 pytestmark = virtual
 
 
-async def settle_in(store: Store, key: str, ref: LookRef) -> None:
+async def settle_in(store: Ledger, key: str, ref: LookRef) -> None:
     """Another process records that the look is READY."""
     look = Look(ref, LookStatus.READY, "https://cdn.example/1.jpg")
     await store.advance(key, Settle(look, Clock(asyncio.get_running_loop()).utc()))
@@ -78,7 +78,7 @@ async def test_a_job_made_from_its_ref_is_recorded_and_told_as_any_other(awaited
     """The end of a look of an earlier session is written, with one event under its key, though its job was
     made from the ref alone; also where a task awaits it and the store is slow to find its intent."""
 
-    class Slow(MemoryStore):
+    class Slow(MemoryLedger):
         async def by_ref(self, ref: LookRef) -> Intent | None:
             found = await super().by_ref(ref)
             await asyncio.sleep(60.0)

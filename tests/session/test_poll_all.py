@@ -14,7 +14,7 @@ from session_kit import edit, intents, made, now, on_space, prompt, sends
 from hoox_async import BatchRunner, ConfigurationError, HooxSession, LookStatus, OutcomeState
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Settle, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, StoreError
 from hoox_async.events import Event, LookSettled
@@ -77,7 +77,7 @@ async def test_any_other_value_of_poll_is_refused(poll: Any) -> None:
 
 async def test_looks_of_an_earlier_process_are_settled() -> None:
     """Accepted looks of the store are polled as soon as the session is open, those of last month too."""
-    store, space, events = MemoryStore(), quota_space(), list[Event]()
+    store, space, events = MemoryLedger(), quota_space(), list[Event]()
     async with on_space(space, store=store, poll="awaited", requests_per_minute=100) as (session, _):
         ref = made(space)
         for n in range(5):
@@ -94,7 +94,7 @@ async def test_looks_of_an_earlier_process_are_settled() -> None:
 
 async def test_a_stuck_look_of_long_ago_is_polled_at_growing_intervals() -> None:
     """A look that is pending for a month costs a few requests a day, and is still found when it is done."""
-    store, space = MemoryStore(), quota_space()
+    store, space = MemoryLedger(), quota_space()
     space.hold(0.0)
     async with on_space(space, store=store, poll="awaited", requests_per_minute=100) as (session, _):
         job = await session.submit(prompt(), key="k")
@@ -113,7 +113,7 @@ async def test_a_look_that_stays_not_found_is_asked_for_ever_more_rarely() -> No
 
     Whoever does gets `NotFound`. Once the API knows it again, it is settled though nobody awaits it.
     """
-    store, space = MemoryStore(), quota_space()
+    store, space = MemoryLedger(), quota_space()
     async with on_space(space, store=store, requests_per_minute=100) as (session, _):
         job = await session.submit(prompt(), key="k")
         space.faults.fail_next("status", Fault.status(404), times=10_000)
@@ -135,7 +135,7 @@ async def test_a_look_that_stays_not_found_is_asked_for_ever_more_rarely() -> No
 async def test_a_settled_look_is_recorded_later_where_the_store_failed() -> None:
     """The event is emitted once, and the look is recorded as soon as the store works again."""
 
-    class Failing(MemoryStore):
+    class Failing(MemoryLedger):
         fails = True
 
         async def advance(self, key: str, *steps: Transition) -> Any:
@@ -166,7 +166,7 @@ async def test_polling_goes_on_after_the_key_was_refused_for_a_while() -> None:
 
 async def test_a_thousand_stored_looks_do_not_hold_up_submissions() -> None:
     """With 1,000 avatars of last week in the store, the session opens at once and a batch keeps its pace."""
-    store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
+    store, space = MemoryLedger(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store, poll="awaited") as (session, _):
         for n in range(1_000):
             await session.submit(prompt(f"old {n}"), key=f"old {n}")

@@ -7,12 +7,13 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from processes_kit import LEASE, ProcessStore, two_processes
+from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
 from hoox_async import BatchItem, BatchRunner, Look, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import MarkUnknown
+from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.transitions import MarkUnknown, Revert, Send
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
 from hoox_async.errors import (
@@ -55,10 +56,10 @@ async def test_waiting_for_another_process_reads_the_store_a_fixed_number_of_tim
         async with two_processes(transport={"latency": latency}) as (one, two, _):
             first = asyncio.create_task(one.session.submit(prompt(), key="k"))
             await asyncio.sleep(2)
-            before = two.store.statements["get"]
+            before = two.database.statements["row"]
             await two.session.submit(prompt(), key="k")
             await first
-            counts.append(two.store.statements["get"] - before)
+            counts.append(two.database.statements["row"] - before)
     assert counts[0] == counts[1] <= 4
 
 
@@ -122,10 +123,10 @@ async def test_a_submission_that_is_cancelled_in_the_turn_of_another_process_cha
                 waiting.cancel()
             heard.append(intent)
 
-        two.store.on_changed_elsewhere(cancel_at_first_change)
-        space.faults.fail_next("create", Fault.status(402))
-        with pytest.raises(InsufficientCredits):
-            await one.session.submit(prompt(), key="k")
+        two.ledger.on_changed_elsewhere(cancel_at_first_change)
+        await one.ledger.plan(Intent("k", True, prompt(), digest(prompt()), VirtualTimeLoop.epoch))
+        await one.ledger.advance("k", Send("of another process", VirtualTimeLoop.epoch))
+        await one.ledger.advance("k", Revert("of another process"))
         await asyncio.sleep(600)
         assert waiting.cancelled()
     assert len(space.ledger) == 1
@@ -181,12 +182,12 @@ async def test_what_a_dead_process_was_sending_is_told_unknown_after_its_lease()
     async with two_processes(transport={"latency": 60.0}) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         async with asyncio.timeout(2 * LEASE):
-            with pytest.raises(OutcomeUnknown, match="presumed dead"):
+            with pytest.raises(OutcomeUnknown, match="for a whole lease"):
                 await two.session.submit(prompt(), key="k")
         assert [unknown.key for unknown in await two.session.unknowns()] == ["k"]
-        one.store.thaw()
+        one.database.thaw()
         job = await first  # it was not dead: its answer settles the unknown
         assert (await intent_of(two.session, "k")).ref == job.ref
         assert (await two.session.submit(prompt(), key="k")).ref == job.ref
@@ -205,7 +206,7 @@ async def test_who_waits_for_a_dead_process_is_woken_by_what_is_decided_here() -
         await asyncio.sleep(1)
         sending = await intent_of(two.session, "k")
         lost = MarkUnknown("presumed dead", sending.attempts[-1].id, presumed=True)
-        await one.store.advance("k", lost)
+        await one.ledger.advance("k", lost)
         await two.session.drop("k")
         async with asyncio.timeout(5):
             with pytest.raises(OutcomeUnknown):
@@ -232,14 +233,14 @@ async def test_a_cut_off_process_writes_its_answer_later_and_nothing_was_paid_tw
     async with two_processes(transport=SLOW) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.is_cut_off = True
+        one.database.is_cut_off = True
         with pytest.raises(StoreError) as caught:
             await first
         assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
         await asyncio.sleep(60)
         with pytest.raises(OutcomeUnknown):
             await two.session.submit(prompt(), key="k")
-        one.store.is_cut_off = False
+        one.database.is_cut_off = False
         await asyncio.sleep(40)
         assert (await two.session.submit(prompt(), key="k")).ref == space.ledger[0].ref
     assert len(space.ledger) == 1
@@ -250,7 +251,7 @@ async def test_a_resend_waits_until_the_answer_can_not_come_any_more() -> None:
     async with two_processes(transport={"latency": 60.0}) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         await asyncio.sleep(2 * LEASE)
         deadline = (await intent_of(two.session, "k")).answer_by
         assert deadline is not None
@@ -262,7 +263,7 @@ async def test_a_resend_waits_until_the_answer_can_not_come_any_more() -> None:
         sent_again = (await intent_of(two.session, "k")).sent_at
         assert sent_again is not None
         assert sent_again >= deadline
-        one.store.thaw()
+        one.database.thaw()
         assert (await first).ref == job.ref
         intent = await intent_of(two.session, "k")
         assert (float(intent.spent), float(intent.at_risk)) == (4, 0)
@@ -270,24 +271,22 @@ async def test_a_resend_waits_until_the_answer_can_not_come_any_more() -> None:
     assert len(space.ledger) == 2
 
 
-async def test_a_clock_that_was_set_back_delays_a_resend_by_one_deadline_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_clock_that_was_set_back_delays_a_resend_by_one_deadline_at_most() -> None:
     """The clock that all processes go by goes back by an hour after the POST: nobody waits for an hour."""
     async with two_processes(transport={"latency": 60.0}) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         await asyncio.sleep(2 * LEASE)
-        an_hour_ago = VirtualTimeLoop.epoch - timedelta(hours=1)
-        monkeypatch.setattr(ProcessStore, "epoch", property(lambda _: an_hour_ago))
+        two.database.memory.clock_shift = -timedelta(hours=1)
+        await asyncio.sleep(LEASE)
         with pytest.raises(NotSent) as caught:
             await two.session.resend("k", max_wait=10)
         assert caught.value.retry_after == pytest.approx(140 - 10, abs=2)
         began = asyncio.get_running_loop().time()
         job = await two.session.resend("k")
         assert asyncio.get_running_loop().time() - began == pytest.approx(140 + 60, abs=2)
-        one.store.thaw()
+        one.database.thaw()
         assert (await first).ref == job.ref
     assert len(space.ledger) == 2
 
@@ -297,11 +296,11 @@ async def test_a_resend_that_waits_takes_the_answer_that_comes() -> None:
     async with two_processes(transport={"latency": 60.0}) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         await asyncio.sleep(2 * LEASE)
         again = asyncio.create_task(two.session.resend("k"))
         await asyncio.sleep(5)
-        one.store.thaw()
+        one.database.thaw()
         assert (await again).ref == (await first).ref
     assert len(space.ledger) == 1
 
@@ -311,12 +310,12 @@ async def test_a_batch_that_resends_unknowns_waits_for_the_answer_too() -> None:
     async with two_processes(transport=SLOW, poll="awaited") as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         await asyncio.sleep(2 * LEASE)
         runner = BatchRunner(two.session, on_unknown="resend")
         running = asyncio.create_task(runner.run([BatchItem("k", prompt())]))
         await asyncio.sleep(20)
-        one.store.thaw()
+        one.database.thaw()
         (outcome,) = (await running).outcomes
         assert (str(outcome.state), outcome.ref) == ("ready", (await first).ref)
     assert len(space.ledger) == 1
@@ -339,17 +338,17 @@ async def test_a_double_is_told_and_the_key_keeps_its_own_look() -> None:
     async with two_processes(transport=SLOW, hooks=[events.append]) as (one, two, space):
         first = asyncio.create_task(one.session.submit(prompt(), key="k"))
         await asyncio.sleep(5)
-        one.store.freeze()
+        one.database.freeze()
         await asyncio.sleep(150)
         job = await two.session.resend("k")
-        one.store.thaw()
+        one.database.thaw()
         assert (await first).ref == job.ref
         doubles = [event for event in events if isinstance(event, LookAccepted) and event.double]
         assert [event.ref for event in doubles] == [space.ledger[0].ref]
         assert doubles[0].ref != job.ref
         intent = await intent_of(one.session, "k")
         assert (intent.ref, intent.past_looks, float(intent.spent)) == (job.ref, (doubles[0].ref,), 4)
-        assert doubles[0].ref.look_id in one.store._claimed[doubles[0].ref.avatar_id]
+        assert doubles[0].ref.look_id in await one.ledger.claimed_looks(doubles[0].ref.avatar_id)
         with pytest.raises(InvalidRequest):
             await two.session.resolve("k", doubles[0].ref)
 

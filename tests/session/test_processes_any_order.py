@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from processes_kit import LATE, LEASE, Process, ProcessStore, SharedRecords, StoreFault, new_process
+from processes_kit import LATE, LEASE, Process, ProcessDatabase, StoreFault
 from session_kit import prompt
+from shared_memory_kit import SharedMemory
 
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async.errors import HooxError
@@ -64,7 +65,7 @@ class Processes(RuleBasedStateMachine):
     @initialize(latency=st.sampled_from([2.0, 20.0]))
     def open(self, latency: float) -> None:
         self.space = Space(rng=Random(1), requests_per_minute=None)
-        self.records = SharedRecords()
+        self.memory = SharedMemory()
         self.resends: Counter[str] = Counter()
         self.tasks: list[asyncio.Task[Any]] = []
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
@@ -72,10 +73,8 @@ class Processes(RuleBasedStateMachine):
         self.do(self._open(latency))
 
     async def _open(self, latency: float) -> None:
-        for member in ("one", "two"):
-            process = new_process(
-                self.space, self.records, member, transport={"latency": latency}, poll="awaited"
-            )
+        for _ in range(2):
+            process = Process(self.space, self.memory, transport={"latency": latency}, poll="awaited")
             await process.session.__aenter__()
             self.processes.append(process)
 
@@ -115,7 +114,7 @@ class Processes(RuleBasedStateMachine):
 
     def _fail_next(self, process: int, store: StoreFault | None, api: Fault | None) -> None:
         if store is not None:
-            self.processes[process].store.faults.append(store)
+            self.processes[process].database.faults.append(store)
         if api is not None:
             self.space.faults.fail_next("create", api)
 
@@ -125,19 +124,19 @@ class Processes(RuleBasedStateMachine):
 
     @rule(process=PROCESSES, seconds=OUTAGES, pause=PAUSES)
     def cut_off(self, process: int, seconds: float, pause: float) -> None:
-        self.do(self._cut_off(self.processes[process].store, seconds, pause))
+        self.do(self._cut_off(self.processes[process].database, seconds, pause))
 
-    async def _cut_off(self, store: ProcessStore, seconds: float, pause: float) -> None:
-        store.is_cut_off = True
-        asyncio.get_running_loop().call_later(seconds, setattr, store, "is_cut_off", False)
+    async def _cut_off(self, database: ProcessDatabase, seconds: float, pause: float) -> None:
+        database.is_cut_off = True
+        asyncio.get_running_loop().call_later(seconds, setattr, database, "is_cut_off", False)
         await asyncio.sleep(pause)
 
     @rule(process=PROCESSES, seconds=OUTAGES, pause=PAUSES)
     def freeze(self, process: int, seconds: float, pause: float) -> None:
-        self.do(self._freeze(self.processes[process].store, seconds, pause))
+        self.do(self._freeze(self.processes[process].database, seconds, pause))
 
-    async def _freeze(self, store: ProcessStore, seconds: float, pause: float) -> None:
-        store.freeze(seconds)
+    async def _freeze(self, database: ProcessDatabase, seconds: float, pause: float) -> None:
+        database.freeze(seconds)
         await asyncio.sleep(pause)
 
     @rule(process=PROCESSES, api=API_FAULTS, seconds=STALLS, pause=st.sampled_from([0.0, 160.0]))
@@ -153,7 +152,7 @@ class Processes(RuleBasedStateMachine):
     ) -> None:
         if api is not None:
             self.space.faults.fail_next("create", api)
-        process.store.freeze_when_sending = seconds
+        process.database.freeze_when_sending = seconds
         await self._start(process.session.submit(prompt(key), key=key), 2 * LEASE)
         await self._start(other.session.resend(key), pause)
 
@@ -169,10 +168,10 @@ class Processes(RuleBasedStateMachine):
 
     def _repair(self) -> None:
         for process in self.processes:
-            process.store.faults.clear()
-            process.store.is_cut_off = False
-            process.store.freeze_when_sending = None
-            process.store.thaw()
+            process.database.faults.clear()
+            process.database.is_cut_off = False
+            process.database.freeze_when_sending = None
+            process.database.thaw()
         self.space.faults = FaultPlan(Random(1))
 
     async def _check(self) -> None:
@@ -181,7 +180,7 @@ class Processes(RuleBasedStateMachine):
         for task in self.tasks:
             assert task.done(), f"a call hangs: {task}"
             assert task.exception() is None or isinstance(task.exception(), HooxError)
-        stored = {intent.key: intent async for intent in self.records_stream()}
+        stored = {intent.key: intent async for intent in self.processes[0].ledger.stream()}
         for key, intent in stored.items():
             assert intent.state is not IntentState.SENDING, "outstanding for ever"
             self._check_books(key, intent)
@@ -189,9 +188,6 @@ class Processes(RuleBasedStateMachine):
         await self._check_that_no_key_is_blocked(stored)
         for process in self.processes:
             await process.session.aclose()
-
-    def records_stream(self) -> Any:
-        return self.processes[0].store.stream()
 
     def _check_books(self, key: str, intent: Intent) -> None:
         charges = [charge for charge in self.space.ledger if charge.request["prompt"] == key]

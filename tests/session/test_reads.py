@@ -14,8 +14,8 @@ from hoox_async import HooxSession, LookRef
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import Settle, Transition
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import BeforeSend
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,
@@ -226,7 +226,7 @@ async def test_a_read_that_is_cancelled_while_it_waits_sends_nothing() -> None:
         assert space.requests[1].at - space.requests[0].at >= 60.0
 
 
-class SlowToSettle(MemoryStore):
+class SlowToSettle(MemoryLedger):
     """Returns from the write that settles an intent only a second after it."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:

@@ -13,7 +13,7 @@ from session_kit import edit, intent_of, made, now, on_space, sends, turns
 from hoox_async import Budget, HooxSession, ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
@@ -22,7 +22,7 @@ from hoox_async.sandbox import Fault, Space
 pytestmark = pytest.mark.virtual_time
 
 
-class Racing(MemoryStore):
+class Racing(MemoryLedger):
     """In the moment before a step is taken, something else moves the intent on."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Racing(MemoryStore):
         return found
 
 
-class SlowToSay(MemoryStore):
+class SlowToSay(MemoryLedger):
     """Says a second after it that it has written the user's word."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
@@ -210,7 +210,7 @@ async def test_resolve_refuses_a_look_that_cannot_be_the_lost_edits() -> None:
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
 
 
-class TakenMeanwhile(MemoryStore):
+class TakenMeanwhile(MemoryLedger):
     """While the user's word is written, another intent's answer names the same look."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import GenerationFailed, InvalidRequest, NotSent, UnexpectedResponse, WaitTimeout
 from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Sandbox, Space
@@ -256,7 +256,7 @@ async def test_a_submission_that_is_cancelled_before_it_connects_uses_no_quota()
 @pytest.mark.virtual_time
 async def test_requests_of_an_earlier_process_count_in_the_quota() -> None:
     """Requests that an earlier session of the store sent use up the quota for a minute."""
-    store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
+    store, space = MemoryLedger(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store, requests_per_minute=3) as (session, _):
         for text in "abc":
             await session.submit(prompt(text))

@@ -14,7 +14,7 @@ from session_kit import made, on_space, prompt
 from yarl import URL
 
 from hoox_async import HooxSession, LookEdit, LookStatus
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
@@ -30,7 +30,7 @@ def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str
 @pytest.mark.virtual_time
 async def test_jobs_lists_the_accepted_looks_that_are_not_settled() -> None:
     """`jobs` lists the accepted looks oldest first, also after a restart, and they can be awaited."""
-    store, space = MemoryStore(), Space(rng=Random(1))
+    store, space = MemoryLedger(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         done = await session.submit(prompt("done"), key="done")
         await done

@@ -16,7 +16,7 @@ from door_kit import BASE, KEY, REF, session_on
 from session_kit import others, prompt
 
 from hoox_async import HooxSession
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import ConfigurationError, SessionClosed, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
@@ -74,7 +74,7 @@ async def test_an_opening_that_fails_leaves_nothing_open() -> None:
 
     The store is open in another session, or belongs to another workspace.
     """
-    before, store = others(), MemoryStore()
+    before, store = others(), MemoryLedger()
     async with session_on(store=store):
         with pytest.raises(StoreLocked):
             await HooxSession(KEY, base_url=BASE, store=store).__aenter__()
@@ -90,7 +90,7 @@ async def test_an_opening_that_fails_leaves_nothing_open() -> None:
 
 async def test_a_store_that_fails_while_opening_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the store failed while opening, the session is closed and the store can be opened again."""
-    store = MemoryStore()
+    store = MemoryLedger()
 
     async def recent_sends(_: Any) -> Any:
         raise StoreError("disk full")

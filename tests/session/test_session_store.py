@@ -11,9 +11,8 @@ from session_kit import made, on_space, prompt, sends
 
 from hoox_async import BatchRunner, HooxSession, backup_store
 from hoox_async._api.endpoints import Endpoint
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
-from hoox_async._io.protocols import Store
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async.errors import HooxError, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 
@@ -21,11 +20,11 @@ WRONG = "hx_live_with_a_typing_error"
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "campaign.db")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+    return MemoryLedger() if request.param == "memory" else FileLedger(tmp_path / "campaign.db")
 
 
-async def test_a_refused_session_leaves_the_store_open(store: Store) -> None:
+async def test_a_refused_session_leaves_the_store_open(store: Ledger) -> None:
     """A session that is refused a store object does not close it under the session that has it."""
     async with Sandbox(speed=1000) as sandbox, sandbox.session(store=store) as first:
         for _ in range(2):
@@ -40,7 +39,7 @@ async def test_only_its_owner_can_read_a_store(tmp_path: Path) -> None:
     """Its file, ``-wal``, ``-shm``, lock and backups have mode 0600, whatever the umask."""
     path, umask = tmp_path / "looks.db", os.umask(0)
     try:
-        async with on_space(Space(), store=SQLiteStore(path)):
+        async with on_space(Space(), store=FileLedger(path)):
             await backup_store(path, tmp_path / "copy.db")
             modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
     finally:
@@ -50,7 +49,7 @@ async def test_only_its_owner_can_read_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_store_is_not_bound_to_a_wrong_key(store: Store) -> None:
+async def test_a_store_is_not_bound_to_a_wrong_key(store: Ledger) -> None:
     """A key that the API answers 401, 429 and 502 can be replaced by the right one, which then stays."""
     space = Space(rng=Random(1), requests_per_minute=None)
     carrier = InProcessTransport(space, api_key=WRONG)
@@ -70,7 +69,7 @@ async def test_a_store_is_not_bound_to_a_wrong_key(store: Store) -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("fault", [None, Fault.status(404)], ids=["200", "404"])
 async def test_the_first_answer_that_shows_a_valid_key_binds_the_store_to_it(
-    store: Store, fault: Fault | None
+    store: Ledger, fault: Fault | None
 ) -> None:
     """The first answer that a wrong key would not get binds the store to the key, though nothing is paid."""
     async with on_space(store=store) as (session, space):
@@ -119,7 +118,7 @@ async def test_a_paid_answer_is_read_though_the_store_fails_to_bind_the_key(
     def broken() -> None:
         raise RuntimeError("no such thing")
 
-    store = MemoryStore()
+    store = MemoryLedger()
     monkeypatch.setattr(store, "confirm_key", broken)
     async with on_space(store=store) as (session, space):
         job = await session.submit(prompt(), key="a")

@@ -11,7 +11,7 @@ from session_kit import cancel_and_wait, edit, intents, made, money, now, on_spa
 
 from hoox_async import Budget, ImageAvatar
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import (
     BudgetExceeded,
     InvalidRequest,
@@ -82,7 +82,7 @@ async def test_a_key_with_other_content_is_a_conflict() -> None:
 
 async def test_a_key_holds_over_a_restart() -> None:
     """A later session with the same store knows what was paid under a key, and what was lost."""
-    store, space = MemoryStore(), Space(rng=Random(1))
+    store, space = MemoryLedger(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         job = await session.submit(prompt("a"), key="a")
         space.faults.fail_next("create", Fault.DROP_AFTER)

@@ -10,7 +10,7 @@ from session_kit import cancel_and_wait, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget, HooxSession
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, SessionClosed
 from hoox_async.sandbox import InProcessTransport, Space
@@ -69,7 +69,7 @@ async def test_a_timeout_around_a_submission_is_no_resend() -> None:
 
 async def test_closing_lets_the_outstanding_posts_end() -> None:
     """A closing session records its outstanding POSTs, and ends what waits with SessionClosed."""
-    store = MemoryStore()
+    store = MemoryLedger()
     async with on_space(transport={"latency": 10.0}, store=store, requests_per_minute=2) as (session, space):
         tasks = [asyncio.create_task(session.submit(prompt(str(n)), key=str(n))) for n in range(3)]
         await asyncio.sleep(1)
@@ -81,7 +81,7 @@ async def test_closing_lets_the_outstanding_posts_end() -> None:
 
 async def test_a_cancelled_closing_leaves_what_was_outstanding_unknown() -> None:
     """A POST that a cancelled closing cut off counts as spent, and is the next session's unknown."""
-    store, space, budget = MemoryStore(), Space(rng=Random(1)), Budget(10)
+    store, space, budget = MemoryLedger(), Space(rng=Random(1)), Budget(10)
     session = HooxSession(space.api_key, transport=InProcessTransport(space, latency=10.0), store=store)
     await session.__aenter__()
     task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))

@@ -16,8 +16,8 @@ from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Transition
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import BeforeSend
-from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted, OutcomeLost
@@ -40,7 +40,7 @@ class Caching(InProcessTransport):
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: Path) -> None:
     """Answers that name another intent's look leave unknowns, also when the store is opened again."""
-    store: Any = MemoryStore() if kind == "memory" else tmp_path / "campaign.db"
+    store: Any = MemoryLedger() if kind == "memory" else tmp_path / "campaign.db"
     async with RawServer() as server:
         async with HooxSession("k" * 20, base_url=server.url, store=store) as session:
             first = await session.submit(prompt("first"), key="first")
@@ -105,7 +105,7 @@ async def test_an_answer_that_names_the_look_of_an_earlier_round_is_a_loss() -> 
     assert (str(again.state), float(again.credits), float(again.at_risk)) == ("unknown", 2, 2)
 
 
-class DeferredWrite(MemoryStore):
+class DeferredWrite(MemoryLedger):
     """Takes no acceptance of one key, as long as it is full."""
 
     full = False
@@ -137,11 +137,12 @@ async def test_an_acceptance_that_is_written_late_is_checked_too() -> None:
     assert len(space.ledger) == 2
 
 
-class Interrupted(MemoryStore):
+class Interrupted(MemoryLedger):
     """The process ends after it was seen that the look is another's, before anything is written of that."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
-        if key == "second" and not isinstance(steps[0], Accept) and self._intents[key].attempts:
+        is_second = key == "second" and not isinstance(steps[0], Accept)
+        if is_second and (await self.get([key]))[key].attempts:
             raise StoreError("killed")
         return await super().advance(key, *steps)
 
@@ -156,12 +157,12 @@ async def test_a_process_that_ends_in_between_leaves_an_unknown() -> None:
         with pytest.raises(OutcomeUnknown):
             await session.submit(edit(source, "second"), key="second")
         assert (await intent_of(session, "second")).state is IntentState.SENDING
-    store.__class__ = MemoryStore  # type: ignore[assignment]
+    store.__class__ = MemoryLedger  # type: ignore[assignment]
     async with HooxSession(space.api_key, transport=InProcessTransport(space), store=store) as session:
         assert [unknown.key for unknown in await session.unknowns()] == ["second"]
 
 
-class TakenMeanwhile(MemoryStore):
+class TakenMeanwhile(MemoryLedger):
     """Says that a look is nobody's in the moment before another intent gets it."""
 
     hides = False

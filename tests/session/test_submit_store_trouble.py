@@ -12,7 +12,7 @@ from session_kit import money, on_space, prompt, sends, store_of
 
 from hoox_async import Budget, HooxSession, LookStatus
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import NotSent, OutcomeUnknown, StoreError
 from hoox_async.sandbox import Fault, Space
 
@@ -49,7 +49,7 @@ async def test_a_store_that_fails_before_the_post_sends_nothing(monkeypatch: pyt
 
 async def test_a_store_that_fails_after_the_post_says_what_was_paid(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the look that was paid, and the key is not sent again."""
-    store, space = MemoryStore(), Space(rng=Random(1))
+    store, space = MemoryLedger(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         budget = Budget(10)
         failing(session, monkeypatch, "advance", lambda *_: True)

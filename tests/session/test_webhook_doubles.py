@@ -15,7 +15,7 @@ from hoox_async._api.responses import read_looks
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
@@ -71,7 +71,7 @@ async def test_a_delivery_for_an_earlier_attempt_confirms_a_resend_that_was_lost
         assert intent.at_risk == 2  # what the second one may have cost
 
 
-class SlowToProve(MemoryStore):
+class SlowToProve(MemoryLedger):
     """A store that takes three seconds to write what a delivery has confirmed."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
@@ -155,7 +155,7 @@ async def test_a_look_that_is_twice_in_the_list_does_not_end_the_lookup_of_avata
         assert await on.session.unknowns() == []
 
 
-class SlowToSay(MemoryStore):
+class SlowToSay(MemoryLedger):
     """A store that returns one second after it has written that a POST was lost."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
@@ -181,7 +181,7 @@ async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_
 
 async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:
     """The first attempt's delivery, stored during a resend that the process's end cuts off, is applied."""
-    store = MemoryStore()
+    store = MemoryLedger()
     async with stage(store=store) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "lost"), "k")

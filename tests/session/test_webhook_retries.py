@@ -15,7 +15,7 @@ from test_supervision import Defect, raises_once
 from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._session import runtime_of
 from hoox_async._session.webhook_processor import WebhookProcessor
 from hoox_async.errors import StoreError
@@ -202,13 +202,13 @@ async def test_an_opening_looks_up_only_what_was_delivered(
                 attempt, Delivery(ref.look_id, LookStatus.READY, ref.avatar_id, PICTURE)
             )
     read: list[str] = []
-    kept_delivery = SQLiteStore.kept_delivery
+    kept_delivery = FileLedger.kept_delivery
 
-    async def noted(self: SQLiteStore, attempt_id: str) -> Delivery | None:
+    async def noted(self: FileLedger, attempt_id: str) -> Delivery | None:
         read.append(attempt_id)
         return await kept_delivery(self, attempt_id)
 
-    monkeypatch.setattr(SQLiteStore, "kept_delivery", noted)
+    monkeypatch.setattr(FileLedger, "kept_delivery", noted)
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
         await asyncio.sleep(1)
         assert [key for key, state in (await intents(on.session)).items() if state is IntentState.READY] == [

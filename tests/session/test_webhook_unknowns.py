@@ -14,7 +14,7 @@ from hoox_async import HooxSession, ImageAvatar, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
@@ -106,7 +106,7 @@ async def test_the_lookup_of_an_avatar_ends_after_a_few_tries() -> None:
 @pytest.mark.parametrize("form", ["new", "old"])
 async def test_a_stored_delivery_confirms_a_lost_post_after_a_restart(form: str) -> None:
     """A delivery during a POST that the end of the process cut off confirms it in the next session."""
-    store, space = MemoryStore(), Space(rng=Random(1))
+    store, space = MemoryLedger(), Space(rng=Random(1))
     hub = Hub()
     space.hold(0.0)
     session = HooxSession(
@@ -137,7 +137,7 @@ async def test_a_stored_delivery_confirms_a_lost_post_after_a_restart(form: str)
 
 async def test_a_delivery_after_the_restart_confirms_a_lost_post() -> None:
     """A delivery that comes after a restart confirms the lost POST of the session before."""
-    store, space, hub = MemoryStore(), Space(rng=Random(1)), Hub()
+    store, space, hub = MemoryLedger(), Space(rng=Random(1)), Hub()
     async with stage(space, store=store, hub=hub) as on:
         attempt = await on.lose(prompt(), "k")
     async with stage(space, store=store, hub=hub) as on:
@@ -170,7 +170,7 @@ async def test_an_unknown_that_another_process_has_just_confirmed(caplog: pytest
         assert "another request" not in caplog.text
 
 
-class ConfirmedElsewhere(MemoryStore):
+class ConfirmedElsewhere(MemoryLedger):
     """A store in which another process confirms an unknown just before it is asked whose the look is."""
 
     confirm: tuple[str, LookRef] | None = None

@@ -13,15 +13,15 @@ from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
 
 from hoox_async._io.ledger.database import PostgresDatabase
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.protocols import Store
 
 SHARED = ["shared memory", "postgres"]
 
 
 @pytest.fixture
-def closed(request: pytest.FixtureRequest) -> Store:
+def closed(request: pytest.FixtureRequest) -> Ledger:
     """A store that is not open, of each kind. `kinds` restricts them."""
     kind: str = request.param
     if kind == "shared memory":
@@ -62,7 +62,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def store(closed: Store) -> AsyncIterator[Store]:
+async def store(closed: Ledger) -> AsyncIterator[Ledger]:
     """A store that is open, of each kind."""
     await closed.open(WORKSPACE)
     yield closed

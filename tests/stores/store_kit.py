@@ -14,9 +14,9 @@ from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._core.intents.intent import Evidence, Intent
 from hoox_async._core.intents.transitions import Accept, Send, Settle
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
-from hoox_async._io.protocols import Store, Workspace
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
+from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -28,9 +28,9 @@ CREATE = PromptAvatar("Young entrepreneur", name="Alex")
 FREE_CREATE = ImageAvatar(["https://pictures.example/a.jpg"])
 
 
-def make_store(kind: str, folder: Path) -> Store:
+def make_store(kind: str, folder: Path) -> Ledger:
     """A new store, ``"memory"`` or ``"sqlite"``."""
-    return MemoryStore() if kind == "memory" else SQLiteStore(folder / "campaign.db")
+    return MemoryLedger() if kind == "memory" else FileLedger(folder / "campaign.db")
 
 
 def after(seconds: float) -> datetime:
@@ -94,10 +94,10 @@ async def refused(path: Path, wanted: str) -> None:
     import pytest  # not needed by the processes that import this kit
 
     with pytest.raises(StoreError, match=wanted) as caught:
-        await SQLiteStore(path).open(WORKSPACE)
+        await FileLedger(path).open(WORKSPACE)
     assert str(path) in str(caught.value)
 
 
-async def pragma(store: SQLiteStore, command: str) -> None:
+async def pragma(store: FileLedger, command: str) -> None:
     """Run a PRAGMA on the store's own connection."""
     await store._run(lambda tx: tx.ask((f"PRAGMA {command}", {})), writes=False)

@@ -11,9 +11,9 @@ import pytest
 from store_kit import WORKSPACE, accept, planned, send
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.postgres_connections import Connections
 from hoox_async._io.ledger.postgres_url import DatabaseUrl
-from hoox_async._io.protocols import Store
 from hoox_async.errors import ConfigurationError, InvalidRequest, StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space
@@ -41,7 +41,7 @@ UNUSABLE: dict[str, Callable[[HooxSession], Awaitable[object]]] = {
 }
 
 
-async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: Store) -> None:
+async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: Ledger) -> None:
     """The same requests are sent and read back as they were, whatever the store; none is in doubt.
 
     Ids and keys that are no plain text are `InvalidRequest`, without a request. In a batch such an item is
@@ -75,7 +75,7 @@ def random_id(length: int, seed: int) -> str:
     return "".join(map(chr, Random(seed).choices(range(0x4E00, 0x9FA0), k=length)))
 
 
-async def test_the_longest_ids_are_kept_by_every_store(closed: Store) -> None:
+async def test_the_longest_ids_are_kept_by_every_store(closed: Ledger) -> None:
     """Ids of 510 bytes are stored, claimed and found."""
     avatar_id, look_id, seen = [random_id(170, seed) for seed in range(3)]
     await closed.open(WORKSPACE)

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
-from hoox_async._io.ledger.local_ledger import MemoryLedger
+from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.stores import open_store
 from hoox_async.errors import ConfigurationError
@@ -24,8 +23,8 @@ def test_none_opens_a_new_memory_store() -> None:
 def test_a_path_gives_a_sqlite_store(tmp_path: Path, kind: type[Any]) -> None:
     """`open_store` of a path, as text or `Path`, gives a SQLite store and makes no file yet."""
     store = open_store(kind(tmp_path / "campaign.db"))
-    assert isinstance(store, SQLiteStore)
-    assert repr(store) == f"SQLiteStore({str(tmp_path / 'campaign.db')!r})"
+    assert isinstance(store, FileLedger)
+    assert repr(store) == f"FileLedger({str(tmp_path / 'campaign.db')!r})"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,8 +16,8 @@ from hoox_async import BatchReport, PrunedRequest, backup_store, prune_store, re
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.ledger import postgres
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.postgres_connections import execute_message
-from hoox_async._io.protocols import Store
 from hoox_async.errors import ConfigurationError, StoreError
 from hoox_async.postgres import PostgresDatabase
 
@@ -25,7 +25,7 @@ SETTLED = [f"ready {number}" for number in range(3)]
 
 
 @pytest.fixture
-async def store(postgres_database: str) -> AsyncIterator[Store]:
+async def store(postgres_database: str) -> AsyncIterator[Ledger]:
     """The workspace "shop" of a database, open and filled as the file of the tests for SQLite is."""
     async with PostgresDatabase(postgres_database) as database:
         store = database.workspace("shop")
@@ -35,7 +35,7 @@ async def store(postgres_database: str) -> AsyncIterator[Store]:
         await store.aclose()
 
 
-async def stored(store: Store) -> dict[str, Intent]:
+async def stored(store: Ledger) -> dict[str, Intent]:
     return {intent.key: intent async for intent in store.stream()}
 
 
@@ -50,7 +50,7 @@ def tables(url: str) -> list[str]:
         ]
 
 
-async def test_pruning_keeps_what_money_needs(store: Store, postgres_database: str) -> None:
+async def test_pruning_keeps_what_money_needs(store: Ledger, postgres_database: str) -> None:
     """While a session has the workspace open, the settled requests lose their content and nothing else."""
     before = await stored(store)
     preview = await prune_store(postgres_database, older_than=LONG_AGO, workspace="shop", dry_run=True)
@@ -74,7 +74,7 @@ async def test_pruning_keeps_what_money_needs(store: Store, postgres_database: s
         assert [key for (key,) in left] == ["accepted", "dropped", "planned", "unknown"]
 
 
-async def test_pruning_again_and_of_what_is_younger(store: Store, postgres_database: str) -> None:
+async def test_pruning_again_and_of_what_is_younger(store: Ledger, postgres_database: str) -> None:
     """What is younger is left alone, by the database's clock; a second time nothing is left to be erased."""
     assert (
         await prune_store(postgres_database, older_than=timedelta(days=101), workspace="shop")
@@ -86,7 +86,7 @@ async def test_pruning_again_and_of_what_is_younger(store: Store, postgres_datab
 
 
 async def test_an_intent_that_changes_meanwhile_is_left_alone(
-    store: Store, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+    store: Ledger, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An intent that a process writes while it is pruned keeps what that process wrote."""
 
@@ -103,7 +103,7 @@ async def test_an_intent_that_changes_meanwhile_is_left_alone(
     assert (await stored(store))["ready 0"] == before["ready 0"]
 
 
-async def test_a_report_is_read_without_changing_anything(store: Store, postgres_database: str) -> None:
+async def test_a_report_is_read_without_changing_anything(store: Ledger, postgres_database: str) -> None:
     """A report needs no key, adds no member, workspace or row, and has an outcome for each intent."""
     before = tables(postgres_database)
     report = await BatchReport.open(postgres_database, workspace="shop")

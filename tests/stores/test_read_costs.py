@@ -11,12 +11,12 @@ from store_kit import SOURCE, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookEdit, OutcomeState, PromptAvatar, Resolution, prune_store, read_costs
 from hoox_async._core.intents.transitions import MarkUnknown
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.stores import open_store
 from hoox_async.errors import ConfigurationError, StoreError
 
 
-async def fill(store: Store) -> None:
+async def fill(store: Ledger) -> None:
     """One ready look of Ada's, one in 4K and one unknown of Bo's, and one avatar of nobody's, not sent."""
     two_k, four_k = Resolution.TWO_K, Resolution.FOUR_K
     for key, customer, resolution in (("a", "Ada", two_k), ("b", "Bo", four_k), ("c", "Bo", two_k)):

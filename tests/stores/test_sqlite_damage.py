@@ -16,7 +16,7 @@ from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.ledger import sqlite_schema as schema
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async._io.stores import store_budget
 from hoox_async.errors import StoreError
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 async def fill(path: Path, count: int = 40) -> list[Intent]:
     """A closed store with some intents."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     for number in range(count):
         await store.plan(planned(f"item {number}"))
@@ -39,7 +39,7 @@ async def fill(path: Path, count: int = 40) -> list[Intent]:
     return found
 
 
-async def read_all(store: SQLiteStore) -> list[Intent]:
+async def read_all(store: FileLedger) -> list[Intent]:
     streamed = [intent async for intent in store.stream()]
     for intent in streamed:
         assert await store.get([intent.key]) == {intent.key: intent}
@@ -102,7 +102,7 @@ async def test_a_migration_is_all_or_nothing(path: Path, monkeypatch: pytest.Mon
     assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
     db.close()
     monkeypatch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, newest + 1: ("CREATE TABLE extra (a)",)})
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     assert await read_all(store) == found
     await store.aclose()
@@ -126,7 +126,7 @@ async def test_flipped_bytes_never_give_a_wrong_intent(path: Path, seed: int) ->
     for _ in range(3):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     read: object = None
     try:
         await store.open(WORKSPACE)
@@ -143,7 +143,7 @@ async def test_a_flipped_byte_in_a_record_is_noticed(path: Path) -> None:
     data = path.read_bytes()
     assert data.count(b'"look_id":"look_1"') >= 1
     path.write_bytes(data.replace(b'"look_id":"look_1"', b'"look_id":"look_7"'))
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     with pytest.raises(StoreError, match="damaged") as caught:
         await store.get(["item 1"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, planned, pragma, refused
 
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "campaign.db"
 
 
-async def write_until_full(store: SQLiteStore) -> list[str]:
+async def write_until_full(store: FileLedger) -> list[str]:
     """Plan intents until the store raises; return the keys that were written."""
     kept: list[str] = []
     message = ""
@@ -39,7 +39,7 @@ async def write_until_full(store: SQLiteStore) -> list[str]:
     return kept
 
 
-async def check_full_then_free(store: SQLiteStore, kept: list[str]) -> None:
+async def check_full_then_free(store: FileLedger, kept: list[str]) -> None:
     """While full: reads answer, writes raise. The caller frees room afterwards."""
     assert [intent.key async for intent in store.stream()] == kept
     results = await asyncio.gather(
@@ -52,7 +52,7 @@ async def check_full_then_free(store: SQLiteStore, kept: list[str]) -> None:
 
 async def test_a_full_database(path: Path) -> None:
     """At the file's greatest size writes raise and reads answer; with room again, writes pass again."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await pragma(store, "max_page_count = 40")
     kept = await write_until_full(store)
@@ -65,7 +65,7 @@ async def test_a_full_database(path: Path) -> None:
 
 async def test_a_file_that_may_not_grow(path: Path) -> None:
     """When the system refuses the next byte (a quota), it is a `StoreError`, and it passes with the cause."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     keys = [f"item {number}" for number in range(20)]
     for key in keys:  # the -wal is written from its beginning again after the opening: past that it grows
@@ -105,7 +105,7 @@ async def test_a_full_disk(small_disk: Path) -> None:
     """On a disk that is really full writes raise, reads answer, room makes writes pass, and all is kept."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"\0" * 500_000)
-    store = SQLiteStore(small_disk / "campaign.db")
+    store = FileLedger(small_disk / "campaign.db")
     await store.open(WORKSPACE)
     kept = await write_until_full(store)
     assert kept

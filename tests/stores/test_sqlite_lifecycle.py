@@ -16,7 +16,7 @@ from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreMismatch
 
@@ -29,14 +29,14 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path)
+async def store(path: Path) -> AsyncIterator[FileLedger]:
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     yield store
     await store.aclose()
 
 
-async def test_a_cancelled_caller_has_written(store: SQLiteStore) -> None:
+async def test_a_cancelled_caller_has_written(store: FileLedger) -> None:
     """A write whose caller is cancelled takes place, and no exception is left unretrieved."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -63,7 +63,7 @@ async def test_a_cancelled_caller_has_written(store: SQLiteStore) -> None:
 
 async def test_closing_writes_what_waits(path: Path) -> None:
     """Writes that were begun before `aclose` take place, and their callers get the results."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     writes = [asyncio.create_task(store.plan(planned(f"item {number}"))) for number in range(2500)]
     await asyncio.sleep(0)
@@ -76,7 +76,7 @@ async def test_closing_writes_what_waits(path: Path) -> None:
 
 async def test_a_cancelled_closing_still_closes(path: Path) -> None:
     """An `aclose` that is cancelled closes all the same: the file is free soon after."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     write = asyncio.create_task(store.plan(planned("a")))
     await asyncio.sleep(0)
@@ -87,14 +87,14 @@ async def test_a_cancelled_closing_still_closes(path: Path) -> None:
         await closing
     assert await write == planned("a")
     await store.aclose()
-    other = SQLiteStore(path)
+    other = FileLedger(path)
     await other.open(WORKSPACE)
     await other.aclose()
 
 
 async def test_a_cancelled_opening_holds_nothing(path: Path) -> None:
     """An `open` that is cancelled holds neither the file nor the lock afterwards."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     opening = asyncio.create_task(store.open(WORKSPACE))
     await asyncio.sleep(0)
     opening.cancel()
@@ -109,7 +109,7 @@ async def test_a_cancelled_opening_holds_nothing(path: Path) -> None:
 async def test_no_thread_is_left(path: Path) -> None:
     """After `aclose`, and after an `open` that failed, the store's thread is gone."""
     before = threading.active_count()
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     assert threading.active_count() == before + 1
@@ -121,7 +121,7 @@ async def test_no_thread_is_left(path: Path) -> None:
 
 async def test_the_loop_is_never_blocked(path: Path) -> None:
     """No call of a store's life reads, writes, locks or waits on the loop's thread."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     with blockbuster_ctx():
         await store.open(WORKSPACE)
         await store.plan(planned("a"))

@@ -16,7 +16,7 @@ from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import IllegalTransition
 from hoox_async._io.ledger import ledger
 from hoox_async._io.ledger import statements as sql
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 
@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path)
+async def store(path: Path) -> AsyncIterator[FileLedger]:
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     yield store
     await store.aclose()
@@ -47,7 +47,7 @@ def count_thread_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-async def test_writes_share_commits(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writes_share_commits(store: FileLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand writes that come at once take a handful of commits, not a thousand."""
     calls = count_thread_calls(monkeypatch)
     await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(1000)))
@@ -55,7 +55,7 @@ async def test_writes_share_commits(store: SQLiteStore, monkeypatch: pytest.Monk
     assert len(await store.in_states([IntentState.PLANNED])) == 1000
 
 
-async def test_a_failed_function_does_not_affect_the_others_of_its_commit(store: SQLiteStore) -> None:
+async def test_a_failed_function_does_not_affect_the_others_of_its_commit(store: FileLedger) -> None:
     """In one commit, a function that fails leaves no trace and the others are written."""
     await store.plan(planned("a"))
     results = await asyncio.gather(
@@ -71,7 +71,7 @@ async def test_a_failed_function_does_not_affect_the_others_of_its_commit(store:
     assert (await store.get(["b"]))["b"].state is IntentState.SENDING
 
 
-async def test_a_failed_statement_does_not_affect_the_others_of_its_commit(store: SQLiteStore) -> None:
+async def test_a_failed_statement_does_not_affect_the_others_of_its_commit(store: FileLedger) -> None:
     """An attempt id used twice is refused by the database; the other writes of the same commit take place."""
     for key in "ab":
         await store.plan(planned(key))
@@ -86,7 +86,7 @@ async def test_a_failed_statement_does_not_affect_the_others_of_its_commit(store
     assert states == [IntentState.SENDING, IntentState.PLANNED, IntentState.PLANNED]
 
 
-async def test_send_times_are_durable_when_they_are_awaited(path: Path, store: SQLiteStore) -> None:
+async def test_send_times_are_durable_when_they_are_awaited(path: Path, store: FileLedger) -> None:
     """Awaited send times are in the file, so after a kill the next process knows all that was sent."""
     await store.note_sends([NOW])
     await store.note_sends([])
@@ -97,7 +97,7 @@ async def test_send_times_are_durable_when_they_are_awaited(path: Path, store: S
 
 async def test_the_api_key_is_in_no_file(path: Path, tmp_path: Path) -> None:
     """Neither the key nor a half of it is in any of the store's files, open or closed."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     texts = [file.read_bytes() for file in tmp_path.iterdir()]
@@ -112,7 +112,7 @@ async def test_equal_keys_have_unequal_fingerprints(tmp_path: Path) -> None:
     """Two files of one workspace have different salts and fingerprints: neither reveals the other."""
     found = []
     for name in ("one.db", "two.db"):
-        store = SQLiteStore(tmp_path / name)
+        store = FileLedger(tmp_path / name)
         await store.open(WORKSPACE)
         await store.aclose()
         reader = sqlite3.connect(tmp_path / name)
@@ -123,7 +123,7 @@ async def test_equal_keys_have_unequal_fingerprints(tmp_path: Path) -> None:
     assert fingerprint != other_fingerprint
 
 
-async def test_the_stream_reads_page_by_page(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_stream_reads_page_by_page(store: FileLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream takes a few hundred intents at a time, as they are asked for."""
     await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(1600)))
     calls = count_thread_calls(monkeypatch)
@@ -134,7 +134,7 @@ async def test_the_stream_reads_page_by_page(store: SQLiteStore, monkeypatch: py
     assert len(calls) == 4
 
 
-async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
+async def test_it_belongs_to_its_loop(store: FileLedger) -> None:
     """Used from another loop it raises `StoreError`, instead of waiting for ever."""
 
     def elsewhere() -> None:
@@ -163,7 +163,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize(("statement", "index"), PLANS.values(), ids=PLANS)
-async def test_no_statement_reads_all_rows(store: SQLiteStore, statement: str, index: str) -> None:
+async def test_no_statement_reads_all_rows(store: FileLedger, statement: str, index: str) -> None:
     """Every statement of the ledger that reads more than a row is answered by an index, in its order."""
     names = re.findall(r"(?<![:\w]):([a-z_]\w*)", statement)
     question = (f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(names, 1))
@@ -177,7 +177,7 @@ async def test_no_statement_reads_all_rows(store: SQLiteStore, statement: str, i
 async def test_an_empty_file_becomes_a_store(path: Path) -> None:
     """A file of no bytes, as temporary files are made, is taken as new."""
     path.touch()
-    store = SQLiteStore(str(path))
+    store = FileLedger(str(path))
     await store.open(WORKSPACE)
     assert await store.plan(planned("a")) == planned("a")
     await store.aclose()

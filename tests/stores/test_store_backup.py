@@ -16,7 +16,7 @@ from test_store_wal import KILLED, copy
 from hoox_async import backup_store
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import backup
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError, StoreIncomplete
 
 
@@ -32,7 +32,7 @@ def copies(folder: Path) -> list[str]:
 
 async def found(path: Path) -> dict[str, IntentState]:
     """What a session finds there."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     states = {intent.key: intent.state async for intent in store.stream()}
     await store.aclose()
@@ -45,7 +45,7 @@ async def test_an_open_store_is_copied(path: Path, tmp_path: Path) -> None:
     What was being sent is unknown in the copy; the session is not disturbed.
     """
     target = tmp_path / "copy.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(300)))
     await store.advance("item 7", send("att_7"))
@@ -75,7 +75,7 @@ async def test_closed_and_killed_stores_are_copied(path: Path, tmp_path: Path) -
 
 async def test_half_a_store_is_not_copied(path: Path, tmp_path: Path) -> None:
     """A store whose ``-wal`` is missing is refused, and no copy is made."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     part = copy(path, "part")
     await store.aclose()

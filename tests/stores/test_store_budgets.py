@@ -20,7 +20,7 @@ from hoox_async._core.intents.transitions import (
     Send,
     advance,
 )
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import BudgetExceeded
 
 PRICE = EDIT.credits
@@ -31,13 +31,13 @@ def send(attempt_id: str, budget: str | None = "spring") -> Send:
     return Send(attempt_id, NOW, SOURCE, budget=budget)
 
 
-async def charged(store: Store, name: str = "spring") -> Decimal:
+async def charged(store: Ledger, name: str = "spring") -> Decimal:
     budget = await store.budget(name)
     assert budget is not None
     return budget.charged
 
 
-async def test_a_budget_is_created_once(store: Store) -> None:
+async def test_a_budget_is_created_once(store: Ledger) -> None:
     """The first call creates it; later ones change nothing and return what is stored."""
     assert await store.budget("spring") is None
     first = await store.open_budget("spring", Decimal("10.50"), Decimal(2))
@@ -47,7 +47,7 @@ async def test_a_budget_is_created_once(store: Store) -> None:
     assert await store.budget("summer") is None
 
 
-async def test_sending_charges_and_a_certain_end_without_costs_gives_back(store: Store) -> None:
+async def test_sending_charges_and_a_certain_end_without_costs_gives_back(store: Ledger) -> None:
     """SENDING, UNKNOWN, ACCEPTED and DROPPED are charged; a revert and a rejection give back."""
     await store.open_budget("spring", 10 * PRICE, Decimal(0))
     for key in "abcd":
@@ -64,7 +64,7 @@ async def test_sending_charges_and_a_certain_end_without_costs_gives_back(store:
     assert await charged(store) == 3 * PRICE
 
 
-async def test_what_would_exceed_the_cap_changes_nothing(store: Store) -> None:
+async def test_what_would_exceed_the_cap_changes_nothing(store: Ledger) -> None:
     """Neither a known nor a new intent is sent, no other budget is charged, and the rest stays free."""
     await store.open_budget("spring", 2 * PRICE - 1, Decimal(0))
     await store.open_budget("summer", 5 * PRICE, Decimal(0))
@@ -84,7 +84,7 @@ async def test_what_would_exceed_the_cap_changes_nothing(store: Store) -> None:
     await store.advance("a", send("att a2"))
 
 
-async def test_an_end_is_written_whatever_the_cap(store: Store) -> None:
+async def test_an_end_is_written_whatever_the_cap(store: Ledger) -> None:
     """Where more is charged than the cap, which was lowered or was counted from `spent`, ends are written."""
     await store.open_budget("spring", PRICE, Decimal(0))
     await store.plan(advance(planned("a"), send("att a")))
@@ -95,14 +95,14 @@ async def test_an_end_is_written_whatever_the_cap(store: Store) -> None:
     assert await charged(store) == PRICE
 
 
-async def test_a_budget_that_was_never_created_lets_nothing_through(store: Store) -> None:
+async def test_a_budget_that_was_never_created_lets_nothing_through(store: Ledger) -> None:
     """Without a cap nothing is sent."""
     with pytest.raises(BudgetExceeded):
         await store.plan(advance(planned("a"), send("att a", "nobody's")))
     assert await store.get(["a"]) == {}
 
 
-async def test_an_outdated_decision_is_not_told_as_exceeded(store: Store) -> None:
+async def test_an_outdated_decision_is_not_told_as_exceeded(store: Ledger) -> None:
     """Of two decisions to send one key, the second is outdated, though the cap has no room for it either."""
     await store.open_budget("spring", PRICE, Decimal(0))
     await store.plan(planned("a"))
@@ -112,7 +112,7 @@ async def test_an_outdated_decision_is_not_told_as_exceeded(store: Store) -> Non
 
 
 @pytest.mark.kinds("sqlite", "file_ledger")
-async def test_a_file_keeps_its_budgets(store: Store, closed: Store) -> None:
+async def test_a_file_keeps_its_budgets(store: Ledger, closed: Ledger) -> None:
     """What was charged is there after the file was opened again."""
     await store.open_budget("spring", 3 * PRICE, Decimal(1))
     await store.plan(advance(planned("a", CREATE), Send("att a", NOW, budget="spring")))
@@ -121,7 +121,7 @@ async def test_a_file_keeps_its_budgets(store: Store, closed: Store) -> None:
     assert await closed.budget("spring") == StoredBudget("spring", 3 * PRICE, 1 + CREATE.credits)
 
 
-async def test_other_content_at_another_price(store: Store) -> None:
+async def test_other_content_at_another_price(store: Ledger) -> None:
     """A round with other content is charged to its own budget, at its own price."""
     await store.open_budget("spring", 10 * PRICE, Decimal(0))
     await store.open_budget("summer", 10 * PRICE, Decimal(0))

@@ -40,7 +40,7 @@ from hoox_async._core.intents.transitions import (
     advance,
 )
 from hoox_async._io.ledger import ledger
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import StoreError
 
 
@@ -50,7 +50,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "PAGE", 50)
 
 
-async def plan_in_order(store: Store, keys: Sequence[str]) -> None:
+async def plan_in_order(store: Ledger, keys: Sequence[str]) -> None:
     """Plan these keys. Plans of one moment have no order in a database that has several connections."""
     if store.is_shared:
         for key in keys:
@@ -59,14 +59,14 @@ async def plan_in_order(store: Store, keys: Sequence[str]) -> None:
         await asyncio.gather(*(store.plan(planned(key)) for key in keys))
 
 
-async def test_a_new_intent_is_kept_whole(store: Store) -> None:
+async def test_a_new_intent_is_kept_whole(store: Ledger) -> None:
     """`plan` returns the new intent, and `get` gives back an equal one."""
     intent = planned("a")
     assert await store.plan(intent) == intent
     assert await store.get(["a", "unheard of"]) == {"a": intent}
 
 
-async def test_a_known_key_changes_nothing(store: Store) -> None:
+async def test_a_known_key_changes_nothing(store: Ledger) -> None:
     """Planning a known key returns the stored intent, with its state, and writes nothing."""
     await store.plan(planned("a"))
     stored = await store.advance("a", send("att_1"))
@@ -74,7 +74,7 @@ async def test_a_known_key_changes_nothing(store: Store) -> None:
     assert again == stored == (await store.get(["a"]))["a"]
 
 
-async def test_the_store_applies_transitions_as_the_core_does(store: Store) -> None:
+async def test_the_store_applies_transitions_as_the_core_does(store: Ledger) -> None:
     """`advance` returns and stores the intent that `transitions.advance` gives."""
     transitions: list[Transition] = [send("att_1"), accept("look_9"), settle("look_9")]
     expected = planned("a")
@@ -85,7 +85,7 @@ async def test_the_store_applies_transitions_as_the_core_does(store: Store) -> N
     assert (await store.get(["a"]))["a"] == expected
 
 
-async def test_all_steps_or_none(store: Store) -> None:
+async def test_all_steps_or_none(store: Ledger) -> None:
     """An illegal transition raises `IllegalTransition`, and the legal ones before it are not stored."""
     await store.plan(planned("a"))
     with pytest.raises(IllegalTransition):
@@ -96,7 +96,7 @@ async def test_all_steps_or_none(store: Store) -> None:
     assert await store.claimed_looks("avtr_1") == frozenset()
 
 
-async def test_a_condition_holds_for_the_whole_transaction(store: Store) -> None:
+async def test_a_condition_holds_for_the_whole_transaction(store: Ledger) -> None:
     """After `IfUnchanged`, an intent that was changed meanwhile takes none of the transitions, else all."""
     await store.plan(planned("a"))
     pending = await store.advance("a", send("att_1"), accept("look_9"))
@@ -109,13 +109,13 @@ async def test_a_condition_holds_for_the_whole_transaction(store: Store) -> None
     assert again.state is IntentState.SENDING
 
 
-async def test_an_unknown_key_cannot_be_advanced(store: Store) -> None:
+async def test_an_unknown_key_cannot_be_advanced(store: Ledger) -> None:
     """`advance` of a key that was never planned is a `StoreError` naming it."""
     with pytest.raises(StoreError, match="'nobody'"):
         await store.advance("nobody", send("att_1"))
 
 
-async def test_attempts_lead_to_their_intent(store: Store) -> None:
+async def test_attempts_lead_to_their_intent(store: Ledger) -> None:
     """An earlier attempt leads to its intent as the newest does, and an unknown one to None."""
     await store.plan(planned("a"))
     intent = await store.advance("a", send("att_1"), Revert("att_1"), send("att_2"))
@@ -123,7 +123,7 @@ async def test_attempts_lead_to_their_intent(store: Store) -> None:
     assert await store.by_attempt("att_3") is None
 
 
-async def test_an_attempt_id_is_used_once(store: Store) -> None:
+async def test_an_attempt_id_is_used_once(store: Ledger) -> None:
     """A second attempt under the same id is refused, and its intent is not changed."""
     await store.plan(planned("a"))
     await store.plan(planned("b"))
@@ -133,7 +133,7 @@ async def test_an_attempt_id_is_used_once(store: Store) -> None:
     assert (await store.get(["b"]))["b"].state is IntentState.PLANNED
 
 
-async def test_a_look_leads_to_its_intent(store: Store) -> None:
+async def test_a_look_leads_to_its_intent(store: Ledger) -> None:
     """`by_ref` finds the intent of a look until another look was accepted in its place."""
     ref = LookRef("avtr_1", "look_9")
     await store.plan(planned("a"))
@@ -148,7 +148,7 @@ async def test_a_look_leads_to_its_intent(store: Store) -> None:
 
 
 @pytest.mark.parametrize("evidence", Evidence)
-async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
+async def test_a_look_is_claimed_once(store: Ledger, evidence: Evidence) -> None:
     """A second intent that is to have the same look is refused, whatever the evidence, and is not changed."""
     for key in "ab":
         await store.plan(planned(key))
@@ -163,7 +163,7 @@ async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
     assert (await store.advance("b", MarkUnknown(str(caught.value)))).state is IntentState.UNKNOWN
 
 
-async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
+async def test_of_claims_in_the_same_moment_one_is_taken(store: Ledger) -> None:
     """Twenty intents claim one look at once: the store itself lets one have it."""
     keys = [f"k{n}" for n in range(20)]
     for key in keys:
@@ -176,7 +176,7 @@ async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
     assert [type(end) for end in ends].count(LookTaken) == 19
 
 
-async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Store) -> None:
+async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Ledger) -> None:
     """While a failed look is paid again, its look stays claimed; a refusal then restores it."""
     for key in "ab":
         await store.plan(planned(key))
@@ -189,7 +189,7 @@ async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Store) -
     assert await store.by_ref(LookRef("avtr_1", "look_9")) == back
 
 
-async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(store: Store) -> None:
+async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(store: Ledger) -> None:
     """After the user has named another look, another intent can claim the look that was named first."""
     for key in "ab":
         await store.plan(planned(key))
@@ -203,7 +203,7 @@ async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(s
         await store.advance("a", Correct(LookRef("avtr_1", "look_1"), NOW))
 
 
-async def test_states_are_listed_oldest_first(store: Store) -> None:
+async def test_states_are_listed_oldest_first(store: Ledger) -> None:
     """`in_states` lists in the order of the plan, whatever the order of the later transitions."""
     for key in "abcd":
         await store.plan(planned(key))
@@ -217,14 +217,14 @@ async def test_states_are_listed_oldest_first(store: Store) -> None:
     assert await store.in_states([]) == []
 
 
-async def test_every_intent_is_streamed_in_order(store: Store, small_pages: None) -> None:
+async def test_every_intent_is_streamed_in_order(store: Ledger, small_pages: None) -> None:
     """`stream` gives every intent once, in the order of the plan, also past a page."""
     keys = [f"item {number}" for number in range(120)]
     await plan_in_order(store, keys)
     assert [intent.key async for intent in store.stream()] == keys
 
 
-async def test_a_store_is_read_without_opening_it(closed: Store, tmp_path: Path) -> None:
+async def test_a_store_is_read_without_opening_it(closed: Ledger, tmp_path: Path) -> None:
     """`read_unopened` gives every intent in order, before, while and after a session has the store open.
 
     Nothing is made or changed, so what is being sent stays SENDING; a store that does not exist has none.
@@ -247,7 +247,7 @@ async def test_a_store_is_read_without_opening_it(closed: Store, tmp_path: Path)
     ]
 
 
-async def test_looks_that_were_made_for_an_intent_are_claimed(store: Store) -> None:
+async def test_looks_that_were_made_for_an_intent_are_claimed(store: Ledger) -> None:
     """An intent's look is claimed, and so is one that was made for an intent besides."""
     await store.plan(planned("a"))
     await store.advance("a", send("att_a"), accept("look_a"))
@@ -257,7 +257,7 @@ async def test_looks_that_were_made_for_an_intent_are_claimed(store: Store) -> N
     assert await store.claimed_looks("avtr_2") == frozenset()
 
 
-async def test_it_knows_which_avatars_were_created_and_which_are_copies(store: Store) -> None:
+async def test_it_knows_which_avatars_were_created_and_which_are_copies(store: Ledger) -> None:
     """An avatar is created by a creation or as a copy; its copies are the other avatars of its edits' looks.
 
     Also where the requests hold texts that no database can hold unescaped.
@@ -285,7 +285,7 @@ async def test_it_knows_which_avatars_were_created_and_which_are_copies(store: S
     }
 
 
-async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:
+async def test_a_look_of_an_earlier_round_stays_claimed(store: Ledger) -> None:
     """The look of an intent that is paid again stays claimed and is no candidate of a lost POST."""
     await store.plan(planned("a"))
     await store.advance(
@@ -294,7 +294,7 @@ async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:
     assert await store.claimed_looks("avtr_1") == frozenset({"look_9"})
 
 
-async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:
+async def test_the_first_delivery_of_an_attempt_is_kept(store: Ledger) -> None:
     """The first delivery of an attempt is kept, and a contradicting second changes nothing."""
     first = Delivery("look_9", LookStatus.FAILED, None, None, "GENERATION_FAILED", "too dark")
     await store.plan(planned("a"))
@@ -305,7 +305,7 @@ async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:
     assert await store.kept_delivery("att_1") == first
 
 
-async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, small_pages: None) -> None:
+async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Ledger, small_pages: None) -> None:
     """`stream_delivered` gives each attempt with a kept delivery once, also past a page, while some settle.
 
     Only those of intents that are ACCEPTED or UNKNOWN, in the order of the plan.
@@ -329,7 +329,7 @@ async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, s
     assert [attempt_id async for attempt_id in store.stream_delivered()] == ["att_1"]
 
 
-async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
+async def test_a_strangers_delivery_is_not_kept(store: Ledger) -> None:
     """A delivery for an attempt that the store doesn't know takes no room."""
     await store.keep_delivery("att_unknown", Delivery("look_9", LookStatus.READY))
     assert await store.kept_delivery("att_unknown") is None
@@ -338,7 +338,7 @@ async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
 @pytest.mark.kinds(
     "memory", "sqlite", "memory_ledger", "file_ledger"
 )  # a shared store has the times of attempts only
-async def test_send_times_come_back_in_order(store: Store) -> None:
+async def test_send_times_come_back_in_order(store: Ledger) -> None:
     """`recent_sends` returns the times after the given one, oldest first, to the microsecond."""
     store.note_sends([after(3), after(1)])
     store.note_sends([])
@@ -347,7 +347,7 @@ async def test_send_times_come_back_in_order(store: Store) -> None:
     assert await store.recent_sends(after(0)) == [after(1), after(2), after(3)]
 
 
-async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
+async def test_the_times_of_attempts_are_send_times(store: Ledger) -> None:
     """The time of an attempt is written with it, without `note_sends`, and stays after a `Revert`."""
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"))
@@ -361,7 +361,7 @@ async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
 @pytest.mark.kinds(
     "memory", "sqlite", "memory_ledger", "file_ledger"
 )  # a shared store has the times of attempts only
-async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store) -> None:
+async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Ledger) -> None:
     """An attempt that is recorded late, after a failed write, drops no newer send times."""
     await store.note_sends([after(600)])
     await store.plan(planned("a"))
@@ -372,7 +372,7 @@ async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store
 @pytest.mark.kinds(
     "memory", "sqlite", "memory_ledger", "file_ledger"
 )  # a shared store has the times of attempts only
-async def test_old_send_times_are_dropped(store: Store) -> None:
+async def test_old_send_times_are_dropped(store: Ledger) -> None:
     """Send times out of reach of any quota's window are dropped, also those of a clock that was set back."""
     for times in ([after(9000)], [after(0), after(170)], [after(200)]):
         store.note_sends(times)
@@ -380,7 +380,7 @@ async def test_old_send_times_are_dropped(store: Store) -> None:
     assert await store.recent_sends(NOW - timedelta(days=1)) == [after(170), after(200)]
 
 
-async def test_accepted_intents_are_streamed(store: Store, small_pages: None) -> None:
+async def test_accepted_intents_are_streamed(store: Ledger, small_pages: None) -> None:
     """The accepted intents are streamed in the order of their plan, also while some settle."""
     count = 110
     await plan_in_order(store, [f"k{n}" for n in range(count)])
@@ -395,7 +395,7 @@ async def test_accepted_intents_are_streamed(store: Store, small_pages: None) ->
     assert found == [f"k{n}" for n in even if n != 4]
 
 
-async def test_gauges_count_what_is_open(store: Store) -> None:
+async def test_gauges_count_what_is_open(store: Ledger) -> None:
     """`gauges` counts what is UNKNOWN and what is ACCEPTED, and gives the accepted that was planned first."""
     assert await store.gauges() == (0, 0, None)
     for key in ("first", "second", "third", "done", "lost", "not sent"):

@@ -10,12 +10,12 @@ import pytest
 from store_kit import WORKSPACE, child
 
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 
 # A state is printed when the write before it has returned: what the parent reads was acknowledged.
 WRITE = """
 import asyncio, os, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, accept, planned, send
 
 def acknowledge(*words):
@@ -32,7 +32,7 @@ async def life(store, name):
         acknowledge("accepted", key)
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await asyncio.gather(*(life(store, f"{sys.argv[2]}-{n}") for n in range(20)))
 
@@ -66,7 +66,7 @@ async def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None
 
 
 async def _check(path: Path, acknowledged: dict[str, str]) -> None:
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     states = {intent.key: intent.state async for intent in store.stream()}
     assert len(acknowledged) > 20

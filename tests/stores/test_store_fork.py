@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from store_kit import WORKSPACE, child
 
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreLocked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is fork
 # `use` and `reopen` tell what happens to the store in the child.
 PARENT = """
 import asyncio, gc, json, os, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import HooxError
 from store_kit import WORKSPACE, planned
 
@@ -32,7 +32,7 @@ async def use(store):
         "plan": lambda: store.plan(planned("of the child")),
         "get": lambda: store.get(["a"]),
         "open": lambda: store.open(WORKSPACE),
-        "another": lambda: SQLiteStore(path).open(WORKSPACE),
+        "another": lambda: FileLedger(path).open(WORKSPACE),
         "aclose": store.aclose,
     }.items():
         try:
@@ -50,7 +50,7 @@ async def end(store):
     await store.plan(planned("b"))
     await store.aclose()
 
-store, runner = SQLiteStore(path), asyncio.Runner()
+store, runner = FileLedger(path), asyncio.Runner()
 runner.run(begin(store))
 ready, forked = os.pipe()
 child = os.fork()  # between two runs: the parent and the child would share a running loop's selector
@@ -99,7 +99,7 @@ async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "forked\n"
         assert process.wait() == (-signal.SIGKILL if mode == "kill" else 0)
-        store = SQLiteStore(path)
+        store = FileLedger(path)
         await store.open(WORKSPACE)
         assert list(await store.get(["a"])) == ["a"]
         await store.aclose()
@@ -122,11 +122,11 @@ async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
 
 HOLD = """
 import asyncio, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, planned
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await store.plan(planned("of the later one"))
     print("holding", flush=True)
@@ -144,10 +144,10 @@ async def test_a_parent_keeps_its_lock(tmp_path: Path) -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "forked\n"
         with pytest.raises(StoreLocked, match=f"process {parent.pid} "):
-            await SQLiteStore(path).open(WORKSPACE)
+            await FileLedger(path).open(WORKSPACE)
         signal_go(parent)
         assert parent.wait() == 0
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     assert list(await store.get(["a", "b"])) == ["a", "b"]
     await store.aclose()

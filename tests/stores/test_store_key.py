@@ -9,7 +9,8 @@ from store_kit import NOW, WORKSPACE, accept, planned, send
 
 from hoox_async._core.intents.intent import Reason
 from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
-from hoox_async._io.protocols import Store, Workspace
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")
@@ -28,7 +29,7 @@ PAID: dict[str, Sequence[Transition]] = {
 
 
 async def life(
-    store: Store, workspace: Workspace, transitions: Sequence[Transition] = (), *, confirmed: bool
+    store: Ledger, workspace: Workspace, transitions: Sequence[Transition] = (), *, confirmed: bool
 ) -> None:
     """One session's life with the store."""
     await store.open(workspace)
@@ -42,7 +43,7 @@ async def life(
 
 
 @pytest.mark.parametrize("transitions", FREE.values(), ids=FREE)
-async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Transition]) -> None:
+async def test_a_wrong_key_is_replaced(closed: Ledger, transitions: Sequence[Transition]) -> None:
     """The right key replaces one that no answer confirmed and under which nothing may have been paid.
 
     Once it is confirmed, another key is refused.
@@ -54,7 +55,7 @@ async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Tran
     await life(closed, WORKSPACE, confirmed=False)
 
 
-async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
+async def test_the_base_url_is_bound_at_once(closed: Ledger) -> None:
     """Another base URL is refused from the first opening on, also while the key is not confirmed."""
     await life(closed, WRONG, confirmed=False)
     with pytest.raises(StoreMismatch, match="belongs to"):
@@ -63,7 +64,7 @@ async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
 
 @pytest.mark.parametrize("transitions", PAID.values(), ids=PAID)
 async def test_what_may_have_been_paid_binds_the_key(
-    closed: Store, transitions: Sequence[Transition]
+    closed: Ledger, transitions: Sequence[Transition]
 ) -> None:
     """Where something was paid or may have been, another key is refused though no answer confirmed it."""
     await life(closed, WORKSPACE, transitions, confirmed=False)
@@ -73,7 +74,7 @@ async def test_what_may_have_been_paid_binds_the_key(
 
 
 @pytest.mark.kinds("memory", "sqlite", "memory_ledger", "file_ledger")
-async def test_a_replaced_key_has_to_be_confirmed_again(closed: Store) -> None:
+async def test_a_replaced_key_has_to_be_confirmed_again(closed: Ledger) -> None:
     """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
     await life(closed, WORKSPACE, confirmed=True)
     await life(closed, Workspace(WRONG.base_url, WRONG.api_key, new_key=True), confirmed=False)
@@ -82,7 +83,7 @@ async def test_a_replaced_key_has_to_be_confirmed_again(closed: Store) -> None:
         await closed.open(WRONG)
 
 
-async def test_confirming_never_raises(closed: Store) -> None:
+async def test_confirming_never_raises(closed: Ledger) -> None:
     """`confirm_key` before the opening and after the closing raises nothing."""
     closed.confirm_key()
     await life(closed, WORKSPACE, confirmed=True)

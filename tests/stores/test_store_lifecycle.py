@@ -19,11 +19,12 @@ from store_kit import (
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.protocols import Store, Workspace
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 
-async def test_a_later_session_goes_on(closed: Store) -> None:
+async def test_a_later_session_goes_on(closed: Ledger) -> None:
     """What one session wrote the next one finds, and what was being sent is UNKNOWN then."""
     await closed.open(WORKSPACE)
     for key in "ab":
@@ -44,7 +45,7 @@ async def test_a_later_session_goes_on(closed: Store) -> None:
     await closed.aclose()
 
 
-async def test_one_session_at_a_time(store: Store) -> None:
+async def test_one_session_at_a_time(store: Ledger) -> None:
     """Opening an open store again raises `StoreLocked`, and the first session goes on."""
     with pytest.raises(StoreLocked, match="one session"):
         await store.open(WORKSPACE)
@@ -60,7 +61,7 @@ async def test_one_session_at_a_time(store: Store) -> None:
     ],
     ids=["url", "url with new_key", "key"],
 )
-async def test_another_workspace_is_refused(closed: Store, other: Workspace, wanted: str) -> None:
+async def test_another_workspace_is_refused(closed: Ledger, other: Workspace, wanted: str) -> None:
     """Another base URL or key is a `StoreMismatch` that says what to do; the owner still gets in."""
     await closed.open(WORKSPACE)
     closed.confirm_key()
@@ -73,7 +74,7 @@ async def test_another_workspace_is_refused(closed: Store, other: Workspace, wan
 
 
 @pytest.mark.kinds("memory", "sqlite", "memory_ledger", "file_ledger")
-async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Store) -> None:
+async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Ledger) -> None:
     """With ``new_key`` the store is bound to the new key, and the old one is refused from then on."""
     await closed.open(WORKSPACE)
     await closed.aclose()
@@ -87,11 +88,11 @@ async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Store) -> Non
         await closed.open(WORKSPACE)
 
 
-async def _note_sends(store: Store) -> None:
+async def _note_sends(store: Ledger) -> None:
     store.note_sends([NOW])
 
 
-CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
+CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "get": lambda store: store.get(["a"]),
     "plan": lambda store: store.plan(planned("a")),
     "advance": lambda store: store.advance("a", send("att_1")),
@@ -113,7 +114,7 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_store_that_is_not_open_says_so(
-    closed: Store, call: Callable[[Store], Awaitable[object]]
+    closed: Ledger, call: Callable[[Ledger], Awaitable[object]]
 ) -> None:
     """Before opening and after closing every call is a `StoreError`; closing again is nothing."""
     with pytest.raises(StoreError, match="not open"):
@@ -128,7 +129,7 @@ async def test_a_store_that_is_not_open_says_so(
 
 @pytest.mark.virtual_time
 @pytest.mark.kinds("memory", "sqlite", "shared memory", "memory_ledger", "file_ledger")
-async def test_a_loop_of_virtual_time_suits_it(store: Store) -> None:
+async def test_a_loop_of_virtual_time_suits_it(store: Ledger) -> None:
     """On a loop whose clock jumps, writes, timers and closing work as on a real one."""
     store.note_sends([NOW])
     await store.plan(planned("a"))

@@ -11,16 +11,16 @@ import pytest
 from store_kit import NOW, WORKSPACE, child, planned
 
 from hoox_async._io.ledger.file_lock import FileLock
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError, StoreLocked
 
 HOLD = """
 import asyncio, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, planned
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await store.plan(planned("of the child"))
     print("holding", flush=True)
@@ -43,13 +43,13 @@ async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> Non
             assert process.stdout is not None
             assert process.stdout.readline() == "holding\n"
             with pytest.raises(StoreLocked) as caught:
-                await SQLiteStore(path).open(WORKSPACE)
+                await FileLedger(path).open(WORKSPACE)
         finally:
             process.send_signal(signal.SIGKILL)
     message = str(caught.value)
     assert f"process {process.pid} on {socket.gethostname()} since 20" in message
     assert str(path) in message
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     assert [intent.key async for intent in store.stream()] == ["of the child"]
     await store.aclose()
@@ -57,7 +57,7 @@ async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> Non
 
 async def test_a_second_session_of_the_process_is_kept_out(path: Path) -> None:
     """Two stores of one process on one file: the second is `StoreLocked`, and the first is not disturbed."""
-    first, second = SQLiteStore(path), SQLiteStore(path)
+    first, second = FileLedger(path), FileLedger(path)
     await first.open(WORKSPACE)
     with pytest.raises(StoreLocked, match=f"process {os.getpid()} "):
         await second.open(WORKSPACE)
@@ -74,11 +74,11 @@ async def test_other_names_are_the_same_file(path: Path, monkeypatch: pytest.Mon
     link.symlink_to(path)
     (path.parent / "linked").symlink_to(path.parent)
     monkeypatch.chdir(path.parent)
-    store = SQLiteStore(link)
+    store = FileLedger(link)
     await store.open(WORKSPACE)
     for name in ("campaign.db", "./linked/campaign.db", str(path), "link.db"):
         with pytest.raises(StoreLocked):
-            await SQLiteStore(name).open(WORKSPACE)
+            await FileLedger(name).open(WORKSPACE)
     await store.aclose()
 
 
@@ -86,7 +86,7 @@ async def test_the_working_folder_may_change(path: Path, monkeypatch: pytest.Mon
     """A relative path means the folder in which the store was opened, however the process moves later."""
     (path.parent / "elsewhere").mkdir()
     monkeypatch.chdir(path.parent)
-    store = SQLiteStore("campaign.db")
+    store = FileLedger("campaign.db")
     await store.open(WORKSPACE)
     monkeypatch.chdir(path.parent / "elsewhere")
     await store.plan(planned("a"))
@@ -96,7 +96,7 @@ async def test_the_working_folder_may_change(path: Path, monkeypatch: pytest.Mon
 
 async def test_the_side_file_stays_and_harms_nothing(path: Path) -> None:
     """After closing, the lock's file is empty, names nobody, and the store opens again."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     for _ in range(2):
         await store.open(WORKSPACE)
         await store.aclose()
@@ -120,7 +120,7 @@ async def test_an_open_that_fails_frees_the_lock(path: Path) -> None:
     """After an `open` that failed for another reason, the lock can be taken."""
     path.write_bytes(b"no database, " * 100)
     with pytest.raises(StoreError):
-        await SQLiteStore(path).open(WORKSPACE)
+        await FileLedger(path).open(WORKSPACE)
     lock = FileLock(str(path))
     lock.acquire(NOW)
     lock.release()

@@ -43,7 +43,7 @@ from hoox_async._core.intents.transitions import (
     Transition,
 )
 from hoox_async._io.ledger.database import PostgresDatabase
-from hoox_async._io.protocols import Store
+from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import BudgetExceeded
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
@@ -86,7 +86,7 @@ def test_all_stores_give_the_same_results(
 
 async def _lockstep(folder: Path, database: PostgresDatabase, calls: list[tuple[str, list[Any]]]) -> None:
     async with AsyncExitStack() as stack:
-        stores: list[Store] = [make_store(kind, folder) for kind in ("memory", "sqlite")]
+        stores: list[Ledger] = [make_store(kind, folder) for kind in ("memory", "sqlite")]
         for shared in (MemoryDatabase(), database):
             await stack.enter_async_context(shared)
             stores.append(shared.workspace(unique_name()))
@@ -106,7 +106,7 @@ async def _lockstep(folder: Path, database: PostgresDatabase, calls: list[tuple[
         assert all(contents == first_contents for contents in other_contents)
 
 
-async def _result(store: Store, key: str, transitions: list[Transition]) -> Intent | str:
+async def _result(store: Ledger, key: str, transitions: list[Transition]) -> Intent | str:
     await store.plan(planned(key))
     try:
         return await store.advance(key, *transitions)
@@ -114,7 +114,7 @@ async def _result(store: Store, key: str, transitions: list[Transition]) -> Inte
         return str(error)
 
 
-async def _everything(store: Store) -> list[object]:
+async def _everything(store: Ledger) -> list[object]:
     contents: list[object] = [[intent async for intent in store.stream()]]
     contents += [await store.in_states([state]) for state in IntentState]
     contents += [await store.claimed_looks("avtr_1")]

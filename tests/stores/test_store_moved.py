@@ -12,16 +12,16 @@ from store_kit import WORKSPACE, accept, child, planned, send
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import advance
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 CHILD = """
 import asyncio, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, planned
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await store.plan(planned("of the second"))
     print("written", flush=True)
@@ -73,7 +73,7 @@ async def test_nothing_is_sent_that_could_not_be_remembered(
 
     What was sent before is written and reported as usual.
     """
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     for key in "ab":
         await store.plan(planned(key))
@@ -98,7 +98,7 @@ async def test_nothing_is_sent_that_could_not_be_remembered(
 
 async def test_a_file_that_came_back_is_used_again(path: Path) -> None:
     """Files that were moved away and back are the same: sendings pass, and nothing is missing in them."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     away = path.parent.with_name("away")
@@ -116,7 +116,7 @@ async def test_a_file_that_came_back_is_used_again(path: Path) -> None:
 
 async def test_what_was_moved_is_complete(path: Path) -> None:
     """A store that was moved while it was open is whole in its new place once the session is closed."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     move_folder(path)
@@ -126,7 +126,7 @@ async def test_what_was_moved_is_complete(path: Path) -> None:
     alone = path.parent.with_name("alone.db")
     shutil.copy(moved, alone)
     for place in (alone, moved):
-        other = SQLiteStore(place)
+        other = FileLedger(place)
         await other.open(WORKSPACE)
         assert list(await other.get("ab")) == ["a", "b"]
         await other.aclose()
@@ -135,7 +135,7 @@ async def test_what_was_moved_is_complete(path: Path) -> None:
 @pytest.mark.slow
 async def test_closing_leaves_a_later_sessions_files_alone(path: Path) -> None:
     """A session whose files were removed does not delete those that another process made in their place."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     CASES["all removed"](path)
     with child(CHILD, path) as second:

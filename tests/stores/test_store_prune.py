@@ -17,9 +17,9 @@ from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
 from hoox_async._io.ledger import file_pruning as prune_module
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.ledger import Ledger
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_file import SQLiteFile as Database
-from hoox_async._io.protocols import Store
 from hoox_async.errors import ConfigurationError, KeyConflict, StoreError, StoreLocked
 from hoox_async.sandbox import Sandbox
 
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "campaign.db"
 
 
-async def fill(store: Store, count: int = 3) -> None:
+async def fill(store: Ledger, count: int = 3) -> None:
     """Plan, and settle long ago, so many; and leave one in each state that is not settled."""
     edit = LookEdit(SOURCE, f"{SECRET} on stage " * 20, metadata={"customer": SECRET}, resolution="4K")
     for number in range(count):
@@ -52,7 +52,7 @@ async def fill(store: Store, count: int = 3) -> None:
 
 async def filled(path: Path, count: int = 3) -> dict[str, Intent]:
     """The intents of a new store that `fill` has filled, and that is closed."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await fill(store, count)
     await store.aclose()
@@ -61,7 +61,7 @@ async def filled(path: Path, count: int = 3) -> dict[str, Intent]:
 
 async def stored(path: Path) -> dict[str, Intent]:
     """What a session finds there."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     found = {intent.key: intent async for intent in store.stream()}
     await store.aclose()
@@ -70,7 +70,7 @@ async def stored(path: Path) -> dict[str, Intent]:
 
 async def test_nothing_of_the_content_is_left_in_the_file(path: Path) -> None:
     """After pruning, no byte of a pruned prompt is in the store's files, and the file is smaller."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     for number in range(300):
         key = f"ready {number}"
@@ -106,7 +106,7 @@ async def test_indexes_are_kept(path: Path) -> None:
     """A pruned look is still found by its attempt and its ref, and is among the looks its avatar had."""
     await filled(path)
     await prune_store(path, older_than=LONG_AGO)
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     by_attempt, by_ref = await store.by_attempt("att_1"), await store.by_ref(LookRef("avtr_1", "look_1"))
     assert by_attempt is not None
@@ -126,7 +126,7 @@ async def test_only_what_is_older_is_pruned(path: Path) -> None:
 async def test_a_dry_run_changes_nothing(path: Path) -> None:
     """A dry run counts and estimates, also while a session has the store open, and changes no byte."""
     before = await filled(path)
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     result = await prune_store(path, older_than=LONG_AGO, dry_run=True)
     assert (result.pruned, result.already) == (3, 0)

@@ -16,17 +16,17 @@ from blockbuster import blockbuster_ctx
 from store_kit import WORKSPACE, child, planned, read_only, send
 
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async.errors import StoreError
 
 CRASH = """
 import asyncio, os, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, planned
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await store.plan(planned("of the dead"))
     os.kill(os.getpid(), 9)
@@ -53,7 +53,7 @@ async def read(path: Path) -> list[Intent]:
 async def test_a_closed_store_is_read(tmp_path: Path) -> None:
     """Every intent comes, in the order of the plan, also past a page, and as often as asked."""
     path = tmp_path / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     keys = [f"item {number}" for number in range(1100)]
     await asyncio.gather(*(store.plan(planned(key)) for key in keys))
@@ -66,7 +66,7 @@ async def test_a_closed_store_is_read(tmp_path: Path) -> None:
 async def test_a_snapshot_does_not_change_while_a_session_writes(tmp_path: Path) -> None:
     """While a session writes, a snapshot shows the moment of its opening; the writer is not held up."""
     path = tmp_path / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     snapshot = await read_store(path)
@@ -82,7 +82,7 @@ async def test_a_snapshot_does_not_change_while_a_session_writes(tmp_path: Path)
 async def test_reading_takes_no_lock(tmp_path: Path) -> None:
     """A session opens and writes while a snapshot is held."""
     path = tmp_path / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.aclose()
     async with await read_store(path) as snapshot:
@@ -95,7 +95,7 @@ async def test_reading_takes_no_lock(tmp_path: Path) -> None:
 async def test_a_read_only_folder_can_be_read(folder: Path) -> None:
     """A closed store in a folder that cannot be written is read, and nothing is made there."""
     path = folder / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     await store.aclose()
@@ -157,7 +157,7 @@ async def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 async def test_an_odd_name_is_read(tmp_path: Path) -> None:
     """A name full of what means something in a URI is a name."""
     path = tmp_path / "50% of? #1 ü.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     await store.aclose()
@@ -167,7 +167,7 @@ async def test_an_odd_name_is_read(tmp_path: Path) -> None:
 async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> None:
     """Reading never blocks the loop; after closing its thread is gone, and reading raises StoreError."""
     path = tmp_path / "campaign.db"
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
     await store.aclose()

@@ -15,7 +15,7 @@ from store_kit import WORKSPACE, child, planned, pragma, send
 from hoox_async import recover_store
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import missing_wal, sqlite_schema
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
@@ -23,7 +23,7 @@ from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMis
 # Opens the store, writes, and is killed: before the statement that begins so (argument 2), or at the end.
 KILLED = """
 import asyncio, os, sqlite3, sys
-from hoox_async._io.ledger.local_ledger import FileLedger as SQLiteStore
+from hoox_async._io.ledger.local_ledger import FileLedger
 from store_kit import WORKSPACE, planned, send
 
 class Killed(sqlite3.Connection):
@@ -39,7 +39,7 @@ connect = sqlite3.connect
 sqlite3.connect = lambda *args, **options: connect(*args, factory=Killed, **options)
 
 async def main():
-    store = SQLiteStore(sys.argv[1])
+    store = FileLedger(sys.argv[1])
     await store.open(WORKSPACE)
     await store.plan(planned("paid"))
     await store.advance("paid", send("att_1"))
@@ -69,7 +69,7 @@ def copy(path: Path, folder: str, *suffixes: str) -> Path:
 
 async def states(path: Path) -> dict[str, IntentState]:
     """What a session finds in the store; it is closed again."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     try:
         return {intent.key: intent.state async for intent in store.stream()}
@@ -80,7 +80,7 @@ async def states(path: Path) -> dict[str, IntentState]:
 async def incomplete(path: Path) -> None:
     """The store is refused, by a session and by a reader, and the error says which files to copy."""
     before = path.read_bytes()
-    for attempt in (SQLiteStore(path).open(WORKSPACE), read_store(path)):
+    for attempt in (FileLedger(path).open(WORKSPACE), read_store(path)):
         with pytest.raises(StoreIncomplete, match=rf"{path.name}-wal.* together") as caught:
             await attempt
         assert str(path) in str(caught.value)
@@ -108,7 +108,7 @@ async def test_a_copy_without_the_wal_of_an_open_store_is_refused(path: Path) ->
     Copied together with its ``-wal`` it opens, and so does the original when it is closed.
     """
     for life in range(2):
-        store = SQLiteStore(path)
+        store = FileLedger(path)
         await store.open(WORKSPACE)
         await incomplete(copy(path, f"opened {life}"))
         await store.plan(planned(f"a{life}"))
@@ -183,7 +183,7 @@ async def test_a_mark_that_could_not_be_written_does_no_harm(
     kill(path)
     name = {"open": "set_mark", "mark": "require_mark", "close": "seal"}[fails]
     monkeypatch.setattr(missing_wal, name, broken)
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     if fails == "close":
         await store.open(WORKSPACE)
         await store.aclose()
@@ -201,7 +201,7 @@ async def test_a_refused_opening_keeps_what_a_killed_session_wrote(path: Path) -
     """After a kill, a session with another key is refused; the right one then finds everything."""
     kill(path)
     with pytest.raises(StoreMismatch):
-        await SQLiteStore(path).open(Workspace(WORKSPACE.base_url, "hx_live_another"))
+        await FileLedger(path).open(Workspace(WORKSPACE.base_url, "hx_live_another"))
     assert await states(path) == {"paid": IntentState.UNKNOWN}
 
 
@@ -221,7 +221,7 @@ async def test_a_reader_that_outlasts_the_session(path: Path) -> None:
 
     A session can be opened beside that reader, and after the reader has gone the file is complete.
     """
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     with foreign_reader(path):
         await store.plan(planned("a"))
@@ -242,7 +242,7 @@ async def test_a_reader_that_prevents_the_mark(path: Path, monkeypatch: pytest.M
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **o: connect(*a, **{**o, "timeout": 0.01}))
     with foreign_reader(path), pytest.raises(StoreError, match="another program has been reading"):
-        await SQLiteStore(path).open(WORKSPACE)
+        await FileLedger(path).open(WORKSPACE)
     assert await states(path) == {}
 
 
@@ -251,13 +251,13 @@ async def test_another_programs_database_with_that_bit(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {sqlite_schema.MARK}")
     with pytest.raises(StoreError, match="another program"):
-        await SQLiteStore(path).open(WORKSPACE)
+        await FileLedger(path).open(WORKSPACE)
 
 
 async def test_recovering_opens_what_is_left(path: Path) -> None:
     """After `recover_store` a store without its ``-wal`` opens with what is in the main file."""
     assert await states(path) == {}
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("early"))
     await pragma(store, "wal_checkpoint(FULL)")
@@ -292,7 +292,7 @@ async def test_recovering_is_for_a_missing_wal_only(path: Path, case: Callable[[
 
 async def test_recovering_is_not_for_an_open_store(path: Path) -> None:
     """While a session has the store open, it is `StoreLocked`."""
-    store = SQLiteStore(path)
+    store = FileLedger(path)
     await store.open(WORKSPACE)
     with pytest.raises(StoreLocked):
         await recover_store(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import attrs
 
@@ -13,6 +14,19 @@ PRUNABLE = frozenset({IntentState.READY, IntentState.FAILED, IntentState.REJECTE
 """Settled for good. DROPPED is not: it is not known whether it was paid, and it may still be sent again."""
 
 _ERASED = "erased when the store was pruned"
+
+
+class PruneResult(NamedTuple):
+    """What `prune_store` has erased, or with ``dry_run`` would erase.
+
+    ``pruned`` requests lost their content now, and ``already`` had lost it earlier. The sizes are in bytes:
+    of the file, or in PostgreSQL of the workspace's records. ``size_after`` of a dry run is an estimate.
+    """
+
+    pruned: int
+    already: int
+    size_before: int
+    size_after: int
 
 
 def may_be_pruned(intent: Intent, before: datetime) -> bool:

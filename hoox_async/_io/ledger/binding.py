@@ -1,24 +1,70 @@
-"""Binds a workspace of a shared database to its base URL and its API keys.
+"""Binds a workspace of a database to the API's base URL and to its API keys.
 
-Two keys are valid during a rotation: processes with the old one go on while those with the new one start. A
-key that no answer has confirmed gives way to another, so that a mistyped key does not push out a good one.
+A database holds no API key, only a salted fingerprint of it. The base URL is bound when the workspace is
+first opened. The key is bound for good by the first answer that shows that it is valid. Until then another
+key may replace it, as long as nothing was or may have been paid: else a mistyped key would make the store
+unusable for the right one.
+
+Where several processes use it, two keys are valid during a rotation: processes with the old one go on while
+those with the new one start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from ...errors import StoreError
+import attrs
+
+from ...errors import StoreError, StoreMismatch
 from ..protocols import Workspace
-from ..stores.workspace_binding import Binding, require_new_key, require_url
 from . import workspace_statements as sql
 from .transaction import Engine, Transaction
 
 _TRIES = 20  # each one fails only because another process has just changed the row
+
+
+@attrs.frozen
+class Binding:
+    """What a database knows of a workspace: base URL, a random salt, the salted fingerprint of the key."""
+
+    base_url: str
+    salt: bytes = attrs.field(repr=False)
+    fingerprint: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def to(cls, workspace: Workspace, salt: bytes | None = None) -> Binding:
+        """A binding to this workspace, with a new salt or a known one."""
+        salt = secrets.token_bytes(16) if salt is None else salt
+        return cls(plain_url(workspace.base_url), salt, _fingerprint(workspace.api_key, salt))
+
+
+def require_url(bound: str, workspace: Workspace, name: str) -> None:
+    """Raise `StoreMismatch` where a store bound to this base URL is opened for another."""
+    given = plain_url(workspace.base_url)
+    if given != bound:
+        raise StoreMismatch(
+            f"{name} belongs to {bound}, not to {given}: use a separate store for each base URL"
+        )
+
+
+def require_new_key(workspace: Workspace, name: str) -> None:
+    """Raise `StoreMismatch` for another key, unless ``new_key`` says that it replaces the bound one."""
+    if not workspace.new_key:
+        raise StoreMismatch(
+            f"{name} belongs to another API key. If yours replaced it in the same workspace, open the "
+            "session once with new_key=True; else use a separate store for each workspace"
+        )
+
+
+def plain_url(base_url: str) -> str:
+    """The base URL without a slash at its end, so that both spellings are equal."""
+    return base_url.rstrip("/")
 
 
 class WorkspaceRow(NamedTuple):
@@ -134,3 +180,10 @@ def _replace_key(row: WorkspaceRow, own: Binding, tx: Transaction) -> None:
         "was_older": row.older_fingerprint or "",
     }
     tx.write(sql.REPLACE_KEYS, values)
+
+
+def _fingerprint(api_key: str, salt: bytes) -> bytes:
+    # 25 ms and 8 MB, once per opening and on the file's own thread.
+    # surrogatepass: a key that no server would take must fail as a wrong key, not as a UnicodeError.
+    secret = api_key.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(secret, salt=salt, n=1 << 13, r=8, p=1, dklen=32)

@@ -32,11 +32,10 @@ from ..._core.intents.transitions import recovery_transitions
 from ..._core.settings import check_api_key
 from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from ..protocols import Workspace
-from ..stores.index_changes import apply_transitions
-from ..stores.workspace_binding import Binding
 from . import workspace_statements as sql
-from .binding import Copied, WorkspaceRow
+from .binding import Binding, Copied, WorkspaceRow
 from .dialect import postgres
+from .index_changes import apply_transitions
 from .intent_rows import Row, checksum, from_units
 from .ledger import page_of
 from .postgres import PostgresEngine

@@ -16,9 +16,9 @@ from ..._core.intents.records import load_intent
 from ..._core.intents.transitions import LookTaken, claimed_look
 from ...errors import StoreError
 from ..clock import Clock
-from ..stores.index_changes import changes_between
 from . import intent_rows
 from . import statements as sql
+from .index_changes import changes_between
 from .intent_rows import DamagedRecord, Place, Row, Written, of_look, to_units
 from .transaction import Engine, Transaction
 

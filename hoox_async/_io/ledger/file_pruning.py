@@ -12,9 +12,8 @@ from typing import NamedTuple
 from ..._api.requests import PrunedRequest
 from ..._core.intents import pruning
 from ..._core.intents.intent import Intent
-from ..._core.intents.pruning import PRUNABLE, may_be_pruned
+from ..._core.intents.pruning import PRUNABLE, PruneResult, may_be_pruned
 from ..._core.intents.records import dump_intent
-from ..stores.pruning import PruneResult
 from . import statements as sql
 from .intent_rows import Row, checksum
 from .ledger import PAGE, page_of

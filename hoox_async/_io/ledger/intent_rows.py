@@ -16,8 +16,8 @@ from ..._core.intents.intent import Intent
 from ..._core.intents.records import load_intent
 from ..._core.intents.transitions import claimed_look
 from ...errors import StoreError
-from ..stores.index_changes import IndexChanges
 from . import statements as sql
+from .index_changes import IndexChanges
 from .transaction import Transaction, Values
 
 _DECIMALS = 6

@@ -6,8 +6,9 @@ guarded by what was read. An engine runs it, again where another process has wri
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -28,10 +29,10 @@ from ..._core.intents.records import (
 )
 from ..._core.intents.transitions import Accept, Correct, LookTaken, Replace, Send, Transition
 from ...errors import KeyConflict, StoreError
-from ..protocols import StoreGauges
-from ..stores.index_changes import OPEN_STATES, apply_transitions, changes_between
+from ..protocols import Coordination, PollDuty, SharedPermits, StoreGauges, Workspace
 from . import intent_rows
 from . import statements as sql
+from .index_changes import OPEN_STATES, apply_transitions, changes_between
 from .intent_rows import Place, Row, Written, of_look, to_units
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
@@ -45,7 +46,15 @@ _T = TypeVar("_T")
 
 
 class Ledger:
-    """The records of one workspace, as one member of the database sees them.
+    """A session's records of what was paid: intents, attempts, looks, deliveries, budgets, send times.
+
+    They are those of one workspace, as one member of the database sees them. This class works on an engine
+    that is open. `LocalLedger` opens the database of one process, `SharedLedger` one that many processes use.
+
+    A method that writes returns when its write is durable (as durable as this database can make it), and
+    raises `StoreError` when it is not. Each call is one transaction. A caller that is cancelled meanwhile
+    must assume that the write took place. So must one that gets a `StoreError`: the write may have taken
+    place, or may still take place, until a later `plan` or `advance` of the same key has returned.
 
     ``newer``: newer releases may write to it at the same time.
     """
@@ -61,6 +70,78 @@ class Ledger:
         """What messages call it."""
         return self._engine.name
 
+    # --- opening and closing
+
+    async def open(self, workspace: Workspace) -> None:
+        """Open it, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
+
+        Raises `StoreLocked` where another session has it open, `StoreMismatch` where it is bound to another
+        workspace, and `StoreError`. Then it holds nothing, and the other session is not disturbed.
+        """
+
+    async def aclose(self) -> None:
+        """Write what is waiting to be written, and release what `open` acquired."""
+
+    def confirm_key(self) -> None:
+        """Bind it to its API key for good, since an answer has shown that the key is valid.
+
+        Until then another key may be given at the next opening, as long as nothing was or may have been
+        paid. Called with each such answer. It returns at once, never raises, and is written with a later
+        write.
+        """
+
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order of the plan, without opening it; none where there is none yet.
+
+        It needs no API key, takes no lock and no lease, migrates nothing and writes nothing, and works while
+        others have the ledger open. Raises `StoreError`.
+        """
+        async for intent in self.stream():
+            yield intent
+
+    # --- other processes: a ledger of one process knows none
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have it open at the same time, and change what it holds."""
+        return False
+
+    @property
+    def epoch(self) -> datetime | None:
+        """The datetime of this machine's boot time 0 (`Clock.boot`), by the clock that all users go by.
+
+        None where that is this machine's UTC: in a ledger of one process.
+        """
+        return None
+
+    @property
+    def shared_permits(self) -> SharedPermits | None:
+        """The quota's permits, where processes take them from the database; else None."""
+        return None
+
+    def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+        """Call ``listener`` on the session's loop with each intent that another process has changed.
+
+        Also with one that this process has marked UNKNOWN because another process's lease was over.
+
+        It is called within about a second of the change, with the latest version only, and may be called with
+        an intent that has not changed. It must not raise. Returns a function that ends the calls.
+        """
+        return _do_nothing
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Take part in what one process does for all, until the ledger is closed.
+
+        ``on_duty`` is called soon, at once in a ledger of one process: there it is always ALL.
+        """
+        coordination.on_duty(PollDuty.ALL)
+
+    def confirm_notified(self, key: str) -> None:
+        """Hooks were notified that the look of this intent is settled. Returns at once, and is written soon.
+
+        Without it the process that polls for all notifies its own hooks, once this process has ended.
+        """
+
     # --- intents: writing
 
     async def plan(self, intent: Intent) -> Intent:
@@ -68,10 +149,20 @@ class Ledger:
         return (await self._change(intent.key, partial(self._plan, intent))).intent
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
-        """Apply the transitions, all or none. Raises `IllegalTransition`; `StoreError` for an unknown key.
+        """Read the intent and apply the transitions, all or none.
 
-        The row is written and gets the next version even where the transitions change nothing: that settles
-        an earlier write whose answer was lost.
+        The row is written and gets the next version even where they change nothing: that settles an earlier
+        write of this key whose caller got a `StoreError`.
+
+        This is the ledger's compare-and-set: `IfUnchanged` in front compares with the intent that a decision
+        was made from. Raises `IllegalTransition` where the condition does not hold or the table of
+        transitions does not allow it, `LookTaken` where the look belongs to another intent, and `StoreError`
+        where the key is not known; then nothing has changed.
+
+        `plan` and `advance` also charge named budgets by what they change (`charge_changes`). They raise
+        `BudgetExceeded` where a `Send` would exceed its budget's cap, and `KeyConflict` where a `Replace`
+        would give other content to what another process, which is alive, is about to send again. Then
+        nothing has changed either, and nothing will.
         """
         return (await self._change(key, partial(self._advance, key, transitions))).intent
 
@@ -144,8 +235,17 @@ class Ledger:
         return rows, _Known(owners, is_held, _by_name(answers[len(refs) + replaces :]))
 
     async def release(self, key: str | None) -> None:
-        """Say that this process is not about to send the key's planned intent (None: any)."""
+        """Say that this process is not about to send the key's planned intent (None: any).
+
+        Until then no other living process can give it other content: see `advance`.
+        """
         await self._write(sql.RELEASE, key=key)
+
+    async def forget(self, key: str) -> None:
+        """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept.
+
+        Only a ledger in memory does so: elsewhere all are kept.
+        """
 
     # --- intents: reading
 
@@ -168,7 +268,10 @@ class Ledger:
         return self._first(await self._rows(sql.BY_REF, **of_look(ref)))
 
     async def in_states(self, states: Collection[IntentState], *, own: bool = False) -> list[Intent]:
-        """All intents in these states, in the order in which they were planned."""
+        """All intents in these states, in the order in which they were planned.
+
+        ``own``: of a shared ledger, only those that this process was the last to send.
+        """
         condition = in_states(states) + (" AND i.member = :me" if own and self._newer else "")
         rows = await self._rows(_page(condition), after=0, size=_ALL)
         return [self._read(Row(*row)) for row in rows]
@@ -201,7 +304,10 @@ class Ledger:
         return [self._read(Row(*row)) for row in rows]
 
     async def gauges(self) -> StoreGauges:
-        """Counts of the open intents, and the accepted one that was planned first."""
+        """Counts of the open intents, and the accepted one that was planned first.
+
+        Monitoring asks for it every few seconds: it is cheap, however many intents there are.
+        """
         first = _page(in_states((IntentState.ACCEPTED,)))
         counted, rows = await self._ask(
             (sql.COUNT_OPEN, self._place.values()), (first, self._place.values(after=0, size=1))
@@ -212,7 +318,10 @@ class Ledger:
     # --- budgets
 
     async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
-        """Create the budget, unless there is one of this name. Returns what is stored."""
+        """Create the budget, unless there is one of this name. Returns what is stored.
+
+        ``spent``: what a new one has charged already.
+        """
         await self._write(sql.OPEN_BUDGET, name=name, cap=to_units(max_credits), spent=to_units(spent))
         return await self.budget(name) or StoredBudget(name, max_credits, spent)
 
@@ -228,7 +337,10 @@ class Ledger:
     # --- looks, deliveries, send times
 
     async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
-        """The ids of an avatar's looks that were made for an intent."""
+        """The ids of an avatar's looks that were made for an intent: its own, and those of `claim_look`.
+
+        Looks that were paid for besides (`Intent.past_looks`) are among them.
+        """
         return frozenset(row[0] for row in await self._rows(sql.CLAIMED, avatar_id=avatar_id))
 
     async def known_avatar(self, avatar_id: str) -> KnownAvatar:
@@ -264,9 +376,19 @@ class Ledger:
             more = len(rows) == PAGE
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
-        """The send times after ``since``, oldest first."""
+        """The send times after ``since``, of GET requests and of attempts, oldest first."""
         rows = await self._rows(sql.RECENT_SENDS, since=intent_rows.to_microseconds(since))
         return [intent_rows.from_microseconds(row[0]) for row in rows]
+
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:  # noqa: ARG002
+        """Write when GET requests were sent. Returns at once; await the result to know that it is durable.
+
+        The times of attempts are written by `plan` and `advance`. Where processes take their permits from
+        the database, nothing is written: it would cost more than the few that a restart forgets.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     # --- the engine
 
@@ -305,6 +427,10 @@ class _Known(NamedTuple):
     owners: Mapping[LookRef, str] = {}
     is_held: bool = False
     budgets: Mapping[str, StoredBudget] = {}
+
+
+def _do_nothing() -> None:
+    """End calls that were never going to be made."""
 
 
 def _needs_more(step: Transition) -> bool:

@@ -18,12 +18,10 @@ from ..._core.intents.transitions import Send, Transition, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
-from ..stores.index_changes import FORGETTABLE
-from ..stores.one_process import OneProcessStore
-from ..stores.workspace_binding import Binding, plain_url, require_new_key, require_url
 from . import statements as sql
 from . import workspace_statements
-from .binding import Copied, WorkspaceRow
+from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
+from .index_changes import FORGETTABLE
 from .intent_rows import Place, Row, Written, to_microseconds
 from .ledger import PAGE, Ledger, intents_of, page_of
 from .sqlite import MemoryEngine, SQLiteEngine
@@ -37,7 +35,7 @@ _KEPT_SENDS = timedelta(minutes=2) // timedelta(microseconds=1)
 _T = TypeVar("_T")
 
 
-class LocalLedger(OneProcessStore, Ledger):
+class LocalLedger(Ledger):
     """A `Ledger` in a SQLite database, for one session at a time."""
 
     _engine: SQLiteEngine | MemoryEngine
@@ -171,14 +169,6 @@ class LocalLedger(OneProcessStore, Ledger):
         """Do nothing: no other process can give a planned intent other content."""
         self._require_open()
 
-    async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
-        """Do nothing: on disk all intents are kept."""
-        self._require_open()
-
-    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002
-        """None: the process has learned itself how long looks take."""
-        return []
-
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result need not be awaited."""
         times = [to_microseconds(moment) for moment in sent_at]
@@ -210,7 +200,7 @@ class FileLedger(LocalLedger):
         super().__init__(file, lambda: SQLiteEngine(file))
 
     def __repr__(self) -> str:
-        return f"SQLiteStore({self.path!r})"
+        return f"FileLedger({self.path!r})"
 
     async def read_unopened(self) -> AsyncIterator[Intent]:
         """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
@@ -232,7 +222,7 @@ class MemoryLedger(LocalLedger):
         super().__init__(memory, lambda: MemoryEngine(memory))
 
     def __repr__(self) -> str:
-        return "MemoryStore()"
+        return "MemoryLedger()"
 
     def _binding(self, workspace: Workspace, salt: bytes | None) -> Binding:
         secret = workspace.api_key.encode("utf-8", "surrogatepass")  # its hash does not leave this process

@@ -19,12 +19,12 @@ from ..._core.intents.transitions import IllegalTransition, MarkUnknown
 from ...errors import SessionClosed, StoreError
 from ..clock import Clock
 from ..protocols import Coordination
-from ..stores.index_changes import apply_transitions
 from ..tasks import TaskSet
 from . import intent_rows, statements
 from . import member_statements as sql
 from .change_feed import ChangeFeed, OnChange
 from .failover import Failover, RecentWrites
+from .index_changes import apply_transitions
 from .intent_rows import DamagedRecord, Place, Row, Written
 from .leaders import Leaders
 from .transaction import Engine, Rows, Transaction

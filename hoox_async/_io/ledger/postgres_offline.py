@@ -13,9 +13,9 @@ from functools import partial
 from ..._api.requests import PrunedRequest
 from ..._core.intents import pruning
 from ..._core.intents.intent import Intent
+from ..._core.intents.pruning import PruneResult
 from ..._core.intents.records import rewrite
 from ...errors import StoreError
-from ..stores.pruning import PruneResult
 from . import intent_rows
 from . import member_statements as member_sql
 from . import statements as sql

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -15,10 +14,9 @@ from ..._core.intents.transitions import IllegalTransition, Send, Transition, re
 from ...errors import StoreError
 from ..logs import failures_logged
 from ..protocols import Coordination, SharedPermits, Workspace
-from ..stores.workspace_binding import Binding
 from . import statements as sql
 from . import workspace_statements
-from .binding import bind
+from .binding import Binding, bind
 from .intent_rows import Place, Written, from_units
 from .ledger import Ledger
 from .member import Member
@@ -198,17 +196,6 @@ class SharedLedger(Ledger):
         created = stored._replace(charged=from_units(initial))
         member.recent.add_budget(member.clock.now(), self._place.workspace, created)
         return stored
-
-    async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
-        """Do nothing: all intents are kept."""
-        self._require_member()
-
-    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:  # noqa: ARG002
-        """Do nothing: a write for each GET would cost more than the few that a restart forgets."""
-        self._require_member()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
 
     def _publish(self, intent: Intent) -> None:
         for listener in tuple(self._listeners):

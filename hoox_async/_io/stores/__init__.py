@@ -14,14 +14,14 @@ import anyio.to_thread
 
 from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
+from ..._core.intents.pruning import PruneResult
 from ...errors import ConfigurationError, short_tracebacks
 from ..ledger.backup import back_up, recover
 from ..ledger.file_budgets import budget_of_file
 from ..ledger.file_pruning import preview, prune
+from ..ledger.ledger import Ledger
 from ..ledger.local_ledger import FileLedger, MemoryLedger
 from ..ledger.sqlite_reader import read_store
-from ..protocols import Store
-from .pruning import PruneResult
 
 __all__ = [
     "PruneResult",
@@ -38,7 +38,7 @@ __all__ = [
 _AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
 
 
-def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
+def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
     """The store for what a session was given: None is a store in memory, a path one in a SQLite file.
 
     A ``postgresql://`` URL is the workspace ``"default"`` of that database. A `Store` object is returned as
@@ -200,7 +200,7 @@ def is_database(store: object) -> bool:
     return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
 
 
-def _from_text(path: object) -> Store:
+def _from_text(path: object) -> Ledger:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
     if is_database(path):

@@ -36,8 +36,9 @@ from ..._core.retry import Patience
 from ..._core.settings import Timeouts
 from ..._io.clock import Clock
 from ..._io.hooks import Hooks
+from ..._io.ledger.ledger import Ledger
 from ..._io.logs import failures_logged
-from ..._io.protocols import Store, Transport
+from ..._io.protocols import Transport
 from ..._io.tasks import cancelled_by_task_only
 from ...errors import (
     ApiError,
@@ -95,7 +96,7 @@ class SubmitAttempt:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         transport: Transport,
         hooks: Hooks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..._api.models import Look, LookRef, LookStatus
 from ..._core.intents.intent import IntentState, refuses_edits
 from ..._io.clock import Clock
-from ..._io.protocols import Store
+from ..._io.ledger.ledger import Ledger
 from ...errors import HooxError, NotSent, SessionClosed, WaitTimeout
 from ..intents import Intents, within
 from ..jobs import JobRegistry, LookJob
@@ -15,7 +15,7 @@ _NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 
 async def await_source(
     clock: Clock,
-    store: Store,
+    store: Ledger,
     intents: Intents,
     registry: JobRegistry,
     ref: LookRef,
@@ -41,7 +41,7 @@ async def await_source(
 
 
 async def _unsettled_source(
-    store: Store, intents: Intents, registry: JobRegistry, ref: LookRef, key: str | None
+    store: Ledger, intents: Intents, registry: JobRegistry, ref: LookRef, key: str | None
 ) -> LookJob | None:
     """The source's job, where its state is known and not READY, and something is to be sent under the key."""
     if key is not None:

@@ -9,7 +9,7 @@ from ..._api.requests import FREE
 from ..._core.intents.budget import Budget
 from ..._core.intents.budget_charges import undecided_charge
 from ..._core.intents.intent import IntentState
-from ..._io.protocols import Store
+from ..._io.ledger.ledger import Ledger
 from ...errors import StoreError
 
 
@@ -20,7 +20,7 @@ class SessionBudgets:
     items wait and which need not try.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Ledger) -> None:
         self._store = store
         self._token = object()
         self._opening = asyncio.Lock()

@@ -24,7 +24,8 @@ from ..._core.retry import NoRetry, Patience, decide_paid
 from ..._core.settings import Timeouts
 from ..._io.clock import Clock
 from ..._io.hooks import Hooks
-from ..._io.protocols import Store, Transport
+from ..._io.ledger.ledger import Ledger
+from ..._io.protocols import Transport
 from ..._io.tasks import TaskSet
 from ...errors import (
     ApiError,
@@ -73,7 +74,7 @@ class Submitter:
         self,
         *,
         clock: Clock,
-        store: Store,
+        store: Ledger,
         intents: Intents,
         rate_limiter: RateLimiter,
         transport: Transport,
