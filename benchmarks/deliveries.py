@@ -116,8 +116,8 @@ async def session_on(hub: WebhookHub) -> AsyncIterator[None]:
     from hoox_async import HooxSession, LookEdit, LookRef
     from hoox_async._core.intents.intent import Evidence, Intent
     from hoox_async._core.intents.transitions import Accept, Send
+    from hoox_async._io.ledger.opening import open_store
     from hoox_async._io.protocols import Workspace
-    from hoox_async._io.stores import open_store
 
     url, key, now = "http://127.0.0.1:9", "hx_live_benchmark", datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ LIBRARY = ("hoox_async",)
 RUNNING = (
     "hoox_async",
     "hoox_async._session.runtime",
-    "hoox_async._io.stores.memory",
+    "hoox_async._io.ledger.local_ledger",
     "hoox_async._batch.input_run",
 )
 AIM = 50.0  # milliseconds

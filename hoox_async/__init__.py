@@ -46,7 +46,7 @@ from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
 from ._core.trouble import Trouble
-from ._io.stores import backup_store, prune_store, read_costs, recover_store, store_budget
+from ._io.ledger.maintenance import backup_store, prune_store, read_costs, recover_store, store_budget
 from ._report import BatchReport
 from ._session.health import SessionHealth
 from ._session.jobs import LookJob

@@ -30,7 +30,7 @@ from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import MarkUnknown, Transition
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._io.stores import open_store
+from hoox_async._io.ledger.opening import open_store
 from hoox_async.errors import HooxError, KeyConflict, SessionClosed, StoreError
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop

@@ -49,8 +49,8 @@ from .._core.settings import (
 from .._io.clock import running_loop
 from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger
+from .._io.ledger.opening import open_store
 from .._io.protocols import Transport, Workspace
-from .._io.stores import open_store
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, short_tracebacks

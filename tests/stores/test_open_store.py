@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
+from hoox_async._io.ledger.opening import open_store
 from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.stores import open_store
 from hoox_async.errors import ConfigurationError
 
 

@@ -88,10 +88,6 @@ async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Ledger) -> No
         await closed.open(WORKSPACE)
 
 
-async def _note_sends(store: Ledger) -> None:
-    store.note_sends([NOW])
-
-
 CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "get": lambda store: store.get(["a"]),
     "plan": lambda store: store.plan(planned("a")),
@@ -100,14 +96,12 @@ CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "by_ref": lambda store: store.by_ref(LookRef("avtr_1", "look_1")),
     "in_states": lambda store: store.in_states([IntentState.PLANNED]),
     "stream": lambda store: anext(aiter(store.stream())),
-    "forget": lambda store: store.forget("a"),
     "claimed_looks": lambda store: store.claimed_looks("avtr_1"),
     "known_avatar": lambda store: store.known_avatar("avtr_1"),
     "claim_look": lambda store: store.claim_look(LookRef("avtr_1", "look_1")),
     "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
     "kept_delivery": lambda store: store.kept_delivery("att_1"),
     "stream_delivered": lambda store: anext(aiter(store.stream_delivered())),
-    "note_sends": _note_sends,
     "recent_sends": lambda store: store.recent_sends(NOW),
 }
 
@@ -116,7 +110,7 @@ CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
 async def test_a_store_that_is_not_open_says_so(
     closed: Ledger, call: Callable[[Ledger], Awaitable[object]]
 ) -> None:
-    """Before opening and after closing every call is a `StoreError`; closing again is nothing."""
+    """Before opening and after closing, reading and writing is a `StoreError`; closing again is nothing."""
     with pytest.raises(StoreError, match="not open"):
         await call(closed)
     await closed.aclose()

@@ -1,8 +1,4 @@
-"""The stores: where a session records what was paid, in memory, a SQLite file, or PostgreSQL.
-
-A store implements `protocols.Store`; the effects of an intent's transitions are decided in `_core`, and a
-store only applies them in a transaction. This package may import `_api`, `_core`, `errors` and all of `_io`.
-"""
+"""What is done with a store without a session: backups, recovery, costs, pruning, budgets."""
 
 from __future__ import annotations
 
@@ -16,42 +12,13 @@ from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, cr
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
 from ...errors import ConfigurationError, short_tracebacks
-from ..ledger.backup import back_up, recover
-from ..ledger.file_budgets import budget_of_file
-from ..ledger.file_pruning import preview, prune
-from ..ledger.ledger import Ledger
-from ..ledger.local_ledger import FileLedger, MemoryLedger
-from ..ledger.sqlite_reader import read_store
-
-__all__ = [
-    "PruneResult",
-    "backup_store",
-    "is_database",
-    "open_store",
-    "prune_store",
-    "read_costs",
-    "recover_store",
-    "store_budget",
-]
-
+from .backup import back_up, recover
+from .file_budgets import budget_of_file
+from .file_pruning import preview, prune
+from .opening import is_database
+from .sqlite_reader import read_store
 
 _AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
-
-
-def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
-    """The store for what a session was given: None is a store in memory, a path one in a SQLite file.
-
-    A ``postgresql://`` URL is the workspace ``"default"`` of that database. A `Store` object is returned as
-    it is. Nothing is opened yet: ``await store.open(workspace)`` does that. Raises `ConfigurationError` for
-    anything else.
-    """
-    if store is None:
-        return MemoryLedger()
-    if isinstance(store, str | os.PathLike):
-        return _from_text(os.fspath(store))
-    if callable(getattr(store, "advance", None)) and callable(getattr(store, "plan", None)):
-        return store
-    raise ConfigurationError(f"store: {store!r} is neither None, the path of a file, nor a Store")
 
 
 @short_tracebacks
@@ -86,7 +53,7 @@ async def read_costs(
     """
     table = CostTable(by)
     if is_database(store):
-        from ..ledger.postgres_offline import offline_workspace
+        from .postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             async for intent in records.stream():
@@ -149,7 +116,7 @@ async def prune_store(
         raise ConfigurationError(f"older_than: {older_than} is negative")
     older_than = min(older_than, _AGES)
     if is_database(store):
-        from ..ledger.postgres_offline import offline_workspace
+        from .postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             return await records.prune(older_than, dry_run=dry_run)
@@ -177,7 +144,7 @@ async def store_budget(
     wanted = None if cap is None else credits_from("cap", cap)
     check_budget_name(name)
     if is_database(store):
-        from ..ledger.postgres_offline import offline_workspace
+        from .postgres_offline import offline_workspace
 
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             if wanted is not None:
@@ -193,27 +160,3 @@ async def store_budget(
 def _require_file(store: object, instead: str) -> None:
     if is_database(store):  # not shown: it may hold a password
         raise ConfigurationError(f"this works on files; a PostgreSQL database is treated with {instead}")
-
-
-def is_database(store: object) -> bool:
-    """Whether this is the URL of a PostgreSQL database, not the path of a file."""
-    return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
-
-
-def _from_text(path: object) -> Ledger:
-    if not isinstance(path, str) or not path.strip():
-        raise ConfigurationError(f"store: {path!r} is not the path of a file")
-    if is_database(path):
-        from ..ledger.database import single_workspace  # psycopg takes 66 ms
-
-        return single_workspace(path)
-    if "://" in path:  # not shown: it may hold a password
-        raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
-    if "password=" in path:  # not shown either
-        raise ConfigurationError(
-            "store: a connection string is not the path of a file; give a postgresql:// URL"
-        )
-    if path == ":memory:":
-        raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
-
-    return FileLedger(path)
