@@ -21,6 +21,8 @@ from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
 from process_count_kit import LIMIT, ProcessCount
 from rate_limiter_kit import Crowd
 
+from hoox_async.sandbox import drawing, http_server
+from hoox_async.sandbox.avatars import PictureFile
 from hoox_async.testing import VirtualTimeLoop
 
 try:
@@ -65,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PROCESSES].install()
     config.stash[_GUARANTEED] = set()
     config.pluginmanager.register(_Guaranteed(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For ``-n auto``: half as many again as there are processors, since many tests wait for a moment."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -162,6 +170,30 @@ def _drawn_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if seed and not test.get_closest_marker("default_forms"):
         drawn = draw_forms(monkeypatch, seed, test.nodeid)
         test.add_report_section("setup", "forms", f"HOOX_TEST_FORMS={seed}: {drawn}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pictures_drawn_once() -> Iterator[None]:
+    """Sandboxes of the same seed have the same pictures: each is drawn once, which takes 0.1 s."""
+    drawn: dict[object, bytes] = {}
+
+    def paint(file: PictureFile) -> bytes:
+        if file.form != "film":
+            drawing.require_pillow()
+        look, avatar = file.look, file.look.avatar
+        scene = (look.id, look.style, look.format, look.place, look.resolution, look.prompt)
+        key = (file.form, scene, avatar.name, avatar.person, str(avatar.traits))
+        if key not in drawn:
+            if len(drawn) == 64:
+                drawn.clear()
+            drawn[key] = drawing_paint(file)
+        return drawn[key]
+
+    drawing_paint = drawing.paint
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(drawing, "paint", paint)
+        patched.setattr(http_server, "paint", paint)
+        yield
 
 
 def pytest_asyncio_loop_factories(

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 from cli_kit import Cli
 
+from hoox_async._cli.app import build
 from hoox_async.sandbox import Sandbox
+
+
+@cache
+def _application(*terminal: str | None) -> Any:
+    return build()
+
+
+@pytest.fixture(autouse=True)
+def _application_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of all tests share an application for each kind of terminal: making one takes long."""
+    kinds = ("COLUMNS", "NO_COLOR")
+    monkeypatch.setattr("hoox_async._cli.app.build", lambda: _application(*map(os.environ.get, kinds)))
 
 
 @pytest.fixture
