@@ -37,54 +37,48 @@ SLOW_STORE = 1.0
 
 
 class Trouble(StrEnum):
-    """What is wrong: see `SessionHealth.trouble`. Each word has one cause, and says what to do.
+    """What is wrong: see `SessionHealth.trouble`. Each word has one cause, and here is what to do about it.
 
-    A word stands for what the last two minutes have shown: it is gone when the next request, write or
-    delivery works, or when nothing has shown it again for that long. After it is gone all goes on by itself,
-    but for unknowns (`HooxSession.unknowns`), about which a person decides.
+    - ``API_UNREACHABLE``: no connection to the API can be made. It is down, or the network, the DNS or a
+      firewall is in the way. Nothing is paid. Try ``curl https://app.hoox.video`` on this machine.
+    - ``API_SILENT``: the API takes requests and answers none within 10 s, or cuts the connections. Paid
+      requests may become unknowns; after a few, submissions are held back until the API answers. Wait.
+    - ``API_FAILING``: the API answers 5xx, or what makes no sense. The same; if it lasts, ask Hoox.
+    - ``KEY_REFUSED``: 401, the key was revoked or is wrong. Open a session with a valid one (``new_key``).
+    - ``NO_CREDITS``: 402, the workspace's credits are used up. Buy some; what was refused cost nothing.
+    - ``THROTTLED``: nothing but 429 for 20 s. Others use the whole quota, or it is smaller than
+      ``requests_per_minute``: stop them, or lower that.
+    - ``QUOTA_USED_BY_OTHERS``: another client uses a tenth of the quota or more, and the session makes room.
+      Stop it, or let it share the store in PostgreSQL.
+    - ``NO_DELIVERIES``: three or more looks are done, and no webhook delivery came since. The hub's public
+      URL does not lead here: check DNS, certificate, proxy and path. Polling finds the looks later.
+    - ``NOBODY_POLLS``: looks are unsettled, and no process that shares the store polls for all. Start one
+      (``poll="all"``).
+    - ``STORE_AWAY``: the store can't be reached, or fails. Nothing is sent until it works: mend the database.
+    - ``STORE_FULL``: the store's disk is full. Nothing is sent until there is room; answers are kept in
+      memory. Make room before the program ends.
+    - ``STORE_SLOW``: a write or a reading of the store takes a second or more, and each paid request waits
+      for writes. Look at its disk, its network and its locks; or a call blocks this program's event loop.
+    - ``PICTURE_DISK_FULL``: the disk for downloads is full. Make room and download again, which is free.
+
+    A word tells what the last two minutes have shown. It is gone once the next request, write or delivery
+    works, or when nothing has shown it again for that long. Then all goes on by itself, but for unknowns
+    (`HooxSession.unknowns`), about which you decide.
     """
 
     API_UNREACHABLE = "api_unreachable"
-    """No connection to the API can be made: it is down, or the network, the DNS or a firewall is in the way.
-
-    Nothing is paid meanwhile. Try ``curl https://app.hoox.video`` on this machine.
-    """
     API_SILENT = "api_silent"
-    """The API takes requests and does not answer within 10 s, or cuts the connection.
-
-    Paid requests may become unknowns. Wait; submissions are held back until a free request is answered.
-    """
     API_FAILING = "api_failing"
-    """The API answers 5xx, or with what is no answer of it. As for `API_SILENT`; if it lasts, ask Hoox."""
     KEY_REFUSED = "key_refused"
-    """The API answers 401: the key was revoked or is wrong. Open a session with a valid one (``new_key``)."""
     NO_CREDITS = "no_credits"
-    """The API answers 402: the workspace's credits are used up. Buy some; what was refused cost nothing."""
     THROTTLED = "throttled"
-    """The API has answered nothing but 429 for 20 s: its quota is used up by others, or is smaller than
-    ``requests_per_minute``. It goes on when the API allows it."""
     QUOTA_USED_BY_OTHERS = "quota_used_by_others"
-    """Another client uses a tenth of the workspace's quota or more: a script, another store, a colleague.
-
-    The session makes room for it. Stop it, or let it use the same PostgreSQL.
-    """
     NO_DELIVERIES = "no_deliveries"
-    """Looks were done, and the last three or more of their webhook deliveries did not come.
-
-    The hub's public URL does not lead to this program: check DNS, certificate, proxy and path. Polling finds
-    the looks later.
-    """
     NOBODY_POLLS = "nobody_polls"
-    """Looks are unsettled, and no process that shares the store polls for all: start one (``poll="all"``)."""
     STORE_AWAY = "store_away"
-    """The store can't be reached, or fails. Nothing is sent until it works; mend the database."""
     STORE_FULL = "store_full"
-    """The disk of the store is full. Nothing is sent until there is room; answers are kept in memory."""
     STORE_SLOW = "store_slow"
-    """The store takes a second or more for one write: its disk, its network, or a lock; or this program's
-    event loop is blocked. Each paid request waits for three writes."""
     PICTURE_DISK_FULL = "picture_disk_full"
-    """The disk to which pictures are downloaded is full. Make room and download again: it is free."""
 
 
 class Sign(NamedTuple):

@@ -77,6 +77,13 @@ def test_unknowns(tmp_path: Path) -> None:
 
 
 @slow
+def test_trouble(tmp_path: Path) -> None:
+    """What is wrong is told when it begins and when it is over."""
+    told = run_example("trouble.py", folder=tmp_path)
+    assert re.search(r"trouble: no_credits\n(over: no_credits\nalex: ready|alex: ready\nover)", told)
+
+
+@slow
 def test_rotate_key(tmp_path: Path) -> None:
     """The new key is refused until the program says that it is one, and the avatar is paid for once."""
     told = run_example("rotate_key.py", folder=tmp_path)

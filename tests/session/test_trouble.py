@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -286,3 +287,13 @@ async def test_two_causes_are_two_words(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def fails() -> StoreError:
     raise StoreError("the database is gone")
+
+
+def test_each_word_is_in_both_runbooks() -> None:
+    """The docstring of `Trouble` and the README of the production example have a row for each word."""
+    assert set(re.findall(r"- ``([A-Z_]+)``", Trouble.__doc__ or "")) == {word.name for word in Trouble}
+    readme = Path(__file__).parents[2] / "examples" / "production" / "README.md"
+    if not readme.exists():
+        pytest.skip("the examples are not here")
+    runbook = readme.read_text("utf-8").partition("## Runbook")[2].partition("| alert when")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", runbook, re.M) == [word.value for word in Trouble]
