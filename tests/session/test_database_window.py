@@ -124,6 +124,29 @@ async def test_a_429_in_one_process_pauses_all_of_them() -> None:
         await asyncio.gather(*busy, return_exceptions=True)
 
 
+async def test_no_permit_is_used_that_was_granted_before_the_pause_was_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A permit is granted between the reading and the writing of what a 429 says: its process sends nothing.
+
+    Nor does what a header said about the quota, written first, take back the pause.
+    """
+    async with processes(1) as (_, [process]):
+        first, permits = await process.send(), process.window._permits
+        learn, began = permits.learn, process.clock.now()
+
+        async def slow(*asked: Any) -> bool:
+            await asyncio.sleep(0.5)
+            return await learn(*asked)
+
+        monkeypatch.setattr(permits, "learn", slow)
+        process.window.observe(began, ServerQuota(100, 90, None), began)
+        process.rate_limiter.pause(20.0, "the API answered 429", first)
+        await asyncio.sleep(0.1)
+        await process.send_many(3)
+        assert process.sends[1] >= began + 20.0
+
+
 async def test_after_a_pause_one_probe_goes_alone_and_its_answer_ends_the_pause() -> None:
     """After the pause one request of one process is sent; once it is answered the others go on."""
     async with processes(3) as (permits, opened):

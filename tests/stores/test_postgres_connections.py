@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from postgres_kit import USER, Proxy, Server
 from store_kit import WORKSPACE, planned
 
+from hoox_async._io.ledger.dialect import postgres
+from hoox_async._io.ledger.postgres import PostgresEngine
 from hoox_async._io.ledger.postgres_connections import Connections
 from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async._io.ledger.transaction import Transaction
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 
@@ -179,19 +183,29 @@ async def test_commits_that_hang_use_no_more_connections_than_allowed(own_postgr
             await store.aclose()
 
 
-async def test_a_commit_that_the_standby_may_lack_is_not_acknowledged(own_postgres: Server) -> None:
+@pytest.mark.parametrize("way", ["statement", "message"])
+async def test_a_commit_that_the_standby_may_lack_is_not_acknowledged(own_postgres: Server, way: str) -> None:
     """An operator cancels a write that waits for its standby: it is committed, and a `StoreError`."""
     async with connections(own_postgres.url) as opened:
+        engine, insert = PostgresEngine(opened, postgres("public")), "INSERT INTO t VALUES (1)"
+
+        def twice(tx: Transaction) -> None:
+            tx.write(insert, {})
+            tx.write(insert, {})
+
+        def write() -> asyncio.Future[Any]:
+            return engine.run(twice) if way == "message" else asyncio.ensure_future(opened.fetch(insert))
+
         await opened.fetch("CREATE TABLE t (n int)")
         with own_postgres.connect() as admin:
             admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
             admin.execute("SELECT pg_reload_conf()")
             cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            writing = asyncio.create_task(opened.fetch("INSERT INTO t VALUES (1)"))
+            writing = write()
             while not admin.execute(cancel).fetchall():
                 await asyncio.sleep(0.01)
                 if writing.done():  # the server has not read its settings yet
-                    writing = asyncio.create_task(opened.fetch("INSERT INTO t VALUES (1)"))
+                    writing = write()
             with pytest.raises(StoreError, match="without its synchronous standby"):
                 await writing
         assert (await opened.fetch("SELECT count(*) > 0 FROM t")) == [(True,)]
