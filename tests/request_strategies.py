@@ -90,6 +90,8 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "look": st.none() | looks,
     "reason": st.none() | st.builds(Reason, st.none() | st.integers(100, 599), st.none() | texts, texts),
     "candidates": st.lists(refs, max_size=2).map(tuple),
+    "older": st.lists(refs, max_size=2).map(tuple),
+    "unlisted": st.lists(ids, max_size=2).map(tuple),
     "past_spent": credits,
     "past_at_risk": credits,
     "past_failed": credits,

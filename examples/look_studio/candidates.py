@@ -81,7 +81,7 @@ class Candidates:
         return {
             "sent": unknown.sent_at.isoformat() if unknown.sent_at else None,
             "candidates": [candidate.shown() for candidate in possible],
-            "older": len(found) - len(possible),
+            "older": len(unknown.older) + len(found) - len(possible),
         }
 
     def picture(self, customer: str, name: str) -> LookDetails | None:

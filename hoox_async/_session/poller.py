@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from .._api.endpoints import avatar_request, status_request
+from .._api.endpoints import status_request
 from .._api.models import Avatar, Look, LookRef
-from .._api.responses import look_from_details, read_avatar, read_status
+from .._api.responses import look_from_details, read_status
 from .._core.intents.intent import IntentState
 from .._core.intents.outcomes import seconds_of
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
@@ -144,14 +144,8 @@ class Poller:
 
     async def _send(self, permit: Permit, request: PollRequest) -> list[LookUpdate]:
         if request.kind is PollKind.GROUP:
-            wire = avatar_request(request.avatar_id)
-            avatar = await self._reads.once(
-                permit,
-                wire,
-                lambda response: read_avatar(response, request.avatar_id),
-                request.avatar_id,
-                self._scheduler.refs_polled_together(request.avatar_id),
-            )
+            looks = self._scheduler.refs_polled_together(request.avatar_id)
+            avatar = await self._reads.avatar_once(permit, request.avatar_id, looks)
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(

@@ -27,6 +27,7 @@ from .._io.tasks import TaskSet
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
 from .api_answers import ApiAnswers
+from .listings import Listings
 from .rate_limiter import Permit, RateLimiter
 
 _T = TypeVar("_T")
@@ -54,6 +55,7 @@ class Reads:
         self._hooks = hooks
         self._api_answers = api_answers
         self._tasks = tasks
+        self._listings = Listings(clock, store, tasks)
 
     async def status(self, ref: LookRef) -> Look:
         """The status of one look."""
@@ -64,8 +66,23 @@ class Reads:
     async def avatar(self, avatar_id: str) -> Avatar:
         """An avatar and all its looks."""
         return await self.read(
-            avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id), avatar_id
+            avatar_request(avatar_id), lambda answer: self._listed(avatar_id, answer), avatar_id
         )
+
+    async def avatar_once(self, permit: Permit, avatar_id: str, looks: tuple[LookRef, ...]) -> Avatar:
+        """As `avatar`, sent once with this permit. ``looks``: those whose status it asks for."""
+        return await self.once(
+            permit,
+            avatar_request(avatar_id),
+            lambda answer: self._listed(avatar_id, answer),
+            avatar_id,
+            looks,
+        )
+
+    def _listed(self, avatar_id: str, response: WireResponse) -> Avatar:
+        avatar = read_avatar(response, avatar_id)
+        self._listings.note(avatar)
+        return avatar
 
     async def look(self, ref: LookRef) -> LookDetails:
         """One look with all its details."""

@@ -404,7 +404,8 @@ class HooxSession:
 
         Sends one request for each avatar concerned. For edits of avatars that this store did not create,
         which may be public ones, it also reads their known copies, two lists, and a few avatars of their
-        name. Raises `StoreError`.
+        name. Looks that any answer about their avatar has listed before are `Unknown.older`. Raises
+        `StoreError`.
         """
         return await self._ready().unknowns.list_all()
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import look_from_details
+from .._core.intents.ages import CandidateAges, by_age
 from .._core.intents.copies import KnownAvatar, avatars_of_edits, where_found
 from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
@@ -216,31 +217,38 @@ class Unknowns:
             if intent.source is not None:
                 known = await search.known(intent.source.avatar_id)
                 looks = await search.looks_of_edit(intent.source, known)
-            refs = await self._add_candidates(intent, looks)
+            ages = await self._add_candidates(intent, looks)
             found.append(
                 Unknown(
                     intent.key,
                     intent.content,
                     intent.attempts[-1].id,
                     intent.sent_at,
-                    refs,
-                    where_found(refs, intent.source, known),
+                    ages.candidates,
+                    ages.older,
+                    where_found(ages.candidates, intent.source, known),
+                    ages.unlisted,
                 )
             )
         return found
 
-    async def _add_candidates(self, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
-        """Add looks to the unknown's candidates, and remove those that another intent has claimed since.
+    async def _add_candidates(self, intent: Intent, refs: Iterable[LookRef]) -> CandidateAges:
+        """Add looks to the unknown's candidates, by their ages, without those that others have claimed.
 
         Returns the resulting candidates. Raises `StoreError`.
         """
-        found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
+        known = (*intent.candidates, *intent.older)
+        found = [ref for ref in dict.fromkeys((*known, *refs)) if ref != intent.source]
         others = tuple([ref for ref in found if await self._store.by_ref(ref) is not None])
-        free = tuple(ref for ref in found if ref not in others)
-        if free != intent.candidates:
+        free = [ref for ref in found if ref not in others]
+        listed = await self._store.listed_before(intent.key, {ref.avatar_id for ref in free})
+        ages = by_age(free, listed)
+        if ages != (intent.candidates, intent.older, intent.unlisted):
+            step = AddCandidates(ages.candidates, others, ages.older, ages.unlisted)
             with suppress(IllegalTransition):  # it was settled meanwhile
-                return (await self._intents.advance(intent.key, AddCandidates(free, others))).candidates
-        return free
+                changed = await self._intents.advance(intent.key, step)
+                return CandidateAges(changed.candidates, changed.older, changed.unlisted)
+        return ages
 
 
 def _taken(ref: LookRef, owner: str) -> InvalidRequest:

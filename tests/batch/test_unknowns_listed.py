@@ -69,5 +69,6 @@ async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> Non
         as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
         await runtime_of(session).unknowns._add_candidates(as_read, [one])
-        assert await runtime_of(session).unknowns._add_candidates(as_read, [two]) == (one, two)
+        ages = await runtime_of(session).unknowns._add_candidates(as_read, [two])
+        assert ages.candidates == (one, two)
         assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

@@ -35,6 +35,11 @@ OF_MANY = {
     "COUNT_OPEN": statements.COUNT_OPEN,
     "RELEASE": statements.RELEASE,
     "CLAIMED": statements.CLAIMED,
+    "LISTED": statements.LISTED,
+    "LISTED_BEFORE": statements.LISTED_BEFORE,
+    "ADD_LISTED": statements.ADD_LISTED,
+    "INSERT": statements.INSERT,
+    "UPDATE": statements.UPDATE,
     "MADE": statements.MADE,
     "COPIES": statements.COPIES,
     "DELIVERED": statements.DELIVERED,
@@ -68,6 +73,14 @@ VALUES: Mapping[str, Any] = {
     "transaction": "0",
     "seq": 0,
     "until": None,
+    "age": "sent",
+    "state": "sending",
+    "version": 4,
+    "was": 3,
+    "was_crc": 0,
+    "sender": "member 1",
+    "record": "r",
+    "crc": 0,
 }
 
 
@@ -78,6 +91,7 @@ INSERT INTO hoox.intents (workspace, key, state, version, member, teller, notifi
     'look ' || n, 'avatar ' || n, 'look ' || n, repeat('x', 300), 0, pg_current_xact_id(), 'member 1'
     FROM generate_series(1, {MANY}) AS n;
 INSERT INTO hoox.attempts SELECT 1, 'attempt ' || seq, seq, seq FROM hoox.intents;
+INSERT INTO hoox.listed SELECT 1, 'avatar ' || n % 50, 'look ' || n, n FROM generate_series(1, {MANY}) AS n;
 INSERT INTO hoox.claimed SELECT 1, avatar_id, look_id FROM hoox.intents;
 INSERT INTO hoox.deliveries
     SELECT 1, 'attempt ' || seq, look_id, 'r', 'member 1', pg_current_xact_id()
@@ -98,7 +112,7 @@ async def filled(postgres: Server, postgres_url: str, postgres_schema: str) -> t
     with postgres.connect() as connection:
         for sql in FILL.strip().split(";"):
             connection.execute(sql.replace("hoox.", place))
-        for table in ("intents", "attempts", "claimed", "deliveries", "sends", "members"):
+        for table in ("intents", "attempts", "claimed", "listed", "deliveries", "sends", "members"):
             connection.execute(f"ANALYZE {place}{table}")
     return postgres, postgres_schema
 

@@ -38,7 +38,7 @@ from hoox_async.webhooks import WebhookHub
 
 ROWS = (
     """
-    SELECT key, state, version, record, crc, avatar_id, look_id, notified FROM hoox.intents
+    SELECT key, state, version, record, crc, avatar_id, look_id, notified, listed_at FROM hoox.intents
     WHERE workspace = W ORDER BY seq
     """,
     """
@@ -46,6 +46,7 @@ ROWS = (
     WHERE a.workspace = W
     """,
     "SELECT avatar_id, look_id FROM hoox.claimed WHERE workspace = W",
+    "SELECT avatar_id, look_id, place FROM hoox.listed WHERE workspace = W",
     "SELECT attempt, look_id, record FROM hoox.deliveries WHERE workspace = W",
     "SELECT name, max_credits, charged, initial FROM hoox.budgets WHERE workspace = W",
     "SELECT sent_at FROM hoox.sends WHERE workspace = W",
@@ -162,6 +163,7 @@ async def fill(ledger: Any, prefix: str = "") -> None:
         await ledger.plan(planned(key))
         if number > 1:
             await ledger.advance(key, send(f"{prefix}attempt{10 - number}"))
+        await ledger.note_listed("avtr_1", [f"{prefix}stranger {number}"])
         if number == 5:
             await ledger.advance(key, MarkUnknown("no answer"))
         if number in (3, 7, 8, 9):

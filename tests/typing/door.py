@@ -122,7 +122,8 @@ async def unknowns(session: hx.HooxSession) -> None:
         assert_type(unknown.key, str)
         assert_type(unknown.sent_at, datetime | None)
         assert_type(unknown.candidates_from, Literal["avatar", "copies", "name"] | None)
-        for candidate in unknown.candidates:
+        assert_type(unknown.unlisted, tuple[str, ...])
+        for candidate in (*unknown.candidates, *unknown.older):
             await session.resolve(unknown.key, candidate)
         await session.resend(unknown.key)
         await session.drop(unknown.key)

@@ -94,6 +94,9 @@ class Intent:
     round's POST is not known; it is restored if the POST certainly cost nothing. It has no ``previous`` of
     its own.
 
+    ``candidates`` are looks that an UNKNOWN may have made, without the ``older`` ones, which were listed
+    before its POST. ``unlisted`` are the avatars of candidates that were not (see `ages`).
+
     ``budget`` is the name of the budget that pays for this round, once it was sent; ``past_charges`` is what
     earlier rounds have charged to each budget (see `charges`).
 
@@ -119,6 +122,8 @@ class Intent:
     look: Look | None = None
     reason: Reason | None = None
     candidates: tuple[LookRef, ...] = ()
+    older: tuple[LookRef, ...] = ()
+    unlisted: tuple[str, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
     past_failed: Decimal = FREE
@@ -226,6 +231,10 @@ _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DRO
 class Unknown(NamedTuple):
     """A paid request whose outcome is not known. ``candidates`` are looks that it may have made.
 
+    They are without the ``older`` ones: these were listed by an answer about their avatar before the request
+    was first sent, so that they are not its result. ``unlisted`` are the avatars of candidates that no answer
+    had listed before, so that it is not known which of their looks are older.
+
     ``candidates_from`` says where those of an edit were found: in the ``"avatar"`` that was edited; in known
     ``"copies"`` of it, since the API copies a public avatar that is edited; or, where there were none, among
     the workspace's own looks of avatars of that ``"name"``. None where there are none, or nothing was read.
@@ -239,4 +248,6 @@ class Unknown(NamedTuple):
     attempt: str
     sent_at: datetime | None
     candidates: tuple[LookRef, ...]
+    older: tuple[LookRef, ...] = ()
     candidates_from: CandidatesFrom | None = None
+    unlisted: tuple[str, ...] = ()

@@ -52,7 +52,8 @@ class Outcome:
     says whether they are refunded.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
-    made. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
+    made, without the ``older`` ones, and ``unlisted`` those of their avatars whose looks may be of any age:
+    see `Unknown`. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
     ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may still be
     waiting for the answer. ``watched_since``: it was found settled by a session that asks
     since then only, after the submission, so that ``settled_at`` says little about when the look was done.
@@ -73,6 +74,8 @@ class Outcome:
     answer_by: datetime | None = None
     watched_since: datetime | None = None
     credits_failed: Decimal = FREE
+    older: tuple[LookRef, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shown = [str(self.state), *([str(self.ref)] if self.ref else []), f"{self.credits} credits"]
@@ -142,6 +145,8 @@ def outcome_of(intent: Intent, **changes: Any) -> Outcome:
         settled_at=intent.settled_at,
         watched_since=intent.watched_since,
         candidates=intent.candidates,
+        older=intent.older,
+        unlisted=intent.unlisted,
         attempt=intent.last_attempt,
         answer_by=intent.answer_by if intent.state is IntentState.SENDING else None,
     )

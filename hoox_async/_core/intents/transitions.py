@@ -113,12 +113,15 @@ class MarkUnknown(NamedTuple):
 class AddCandidates(NamedTuple):
     """Looks that the lost POST may have made. They are shown to people and never accepted without proof.
 
-    They are added to the known candidates. ``taken`` have been claimed by other intents since, and are
-    removed from the candidates.
+    They are added to the known candidates, except for those that are ``older``. ``taken`` have been claimed
+    by other intents since, and are removed. ``unlisted`` are the avatars of candidates whose ages are not
+    known.
     """
 
     candidates: tuple[LookRef, ...] = ()
     taken: tuple[LookRef, ...] = ()
+    older: tuple[LookRef, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
 
 class Settle(NamedTuple):
@@ -279,7 +282,11 @@ def _is_owed(intent: Intent) -> bool:
 
 
 def _without_loss(intent: Intent, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, reason=None, candidates=())
+    return attrs.evolve(_without_candidates(intent), state=state, reason=None)
+
+
+def _without_candidates(intent: Intent) -> Intent:
+    return attrs.evolve(intent, candidates=(), older=(), unlisted=())
 
 
 def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent:
@@ -292,13 +299,12 @@ def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent
         # each round is paid separately: the look of an earlier round cannot be this one's too
         raise LookTaken(transition.ref, intent.key)
     return attrs.evolve(
-        intent,
+        _without_candidates(intent),
         state=S.ACCEPTED,
         ref=transition.ref,
         evidence=transition.evidence,
         accepted_at=transition.at,
         reason=None,
-        candidates=(),
         previous=None,
     )
 
@@ -380,9 +386,11 @@ def _is_resent(intent: Intent, previous: Intent) -> bool:
 
 
 def _add_candidates(intent: Intent, transition: AddCandidates, state: IntentState) -> Intent:
+    known = dict.fromkeys((*intent.older, *transition.older))
+    older = tuple(ref for ref in known if ref not in transition.taken)
     known = dict.fromkeys((*intent.candidates, *transition.candidates))
-    candidates = tuple(ref for ref in known if ref not in transition.taken)
-    return attrs.evolve(intent, state=state, candidates=candidates)
+    candidates = tuple(ref for ref in known if ref not in (*transition.taken, *older))
+    return attrs.evolve(intent, state=state, candidates=candidates, older=older, unlisted=transition.unlisted)
 
 
 def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
@@ -408,7 +416,7 @@ def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
 
 def _begin_round(intent: Intent, state: IntentState) -> Intent:
     return attrs.evolve(
-        intent,
+        _without_candidates(intent),
         state=state,
         ref=None,
         evidence=None,
@@ -417,7 +425,6 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         watched_since=None,
         look=None,
         reason=None,
-        candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
         past_failed=intent.failed,
@@ -428,7 +435,12 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
 
 def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
     # one of them may be the first attempt's look
-    return attrs.evolve(_begin_round(intent, state), candidates=intent.candidates)
+    return attrs.evolve(
+        _begin_round(intent, state),
+        candidates=intent.candidates,
+        older=intent.older,
+        unlisted=intent.unlisted,
+    )
 
 
 def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:

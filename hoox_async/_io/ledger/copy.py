@@ -108,13 +108,13 @@ PARTS = (
         "intents",
         # a session on a file tells its own hooks, so nobody owes that news any more
         f"SELECT seq, key, version, record, crc, state, CASE WHEN teller <> '{ME}' THEN '' END, notified, "  # noqa: S608
-        "avatar_id, look_id FROM hoox.intents WHERE workspace = :workspace AND seq > :after_0 "
+        "avatar_id, look_id, listed_at FROM hoox.intents WHERE workspace = :workspace AND seq > :after_0 "
         "ORDER BY seq LIMIT :size",
-        ("seq", "key", "version", "record", "crc", "state", "teller", "notified", "avatar_id", "look_id"),
+        "seq key version record crc state teller notified avatar_id look_id listed_at".split(),  # noqa: SIM905
         [0],
         "INSERT INTO hoox.intents (workspace, key, state, version, teller, notified, avatar_id, look_id, "
-        "record, crc, changed_in, changed_by) VALUES (:workspace, :key, :state, :version, :teller, "
-        ":notified, :avatar_id, :look_id, :record, :crc, {xid}, 'copy')",
+        "record, crc, changed_in, changed_by, listed_at) VALUES (:workspace, :key, :state, :version, "
+        ":teller, :notified, :avatar_id, :look_id, :record, :crc, {xid}, 'copy', :listed_at)",
         f"DELETE FROM hoox.intents WHERE seq IN ({_FIRST_INTENTS})",  # noqa: S608
     ),
     Part(
@@ -130,6 +130,7 @@ PARTS = (
         f"DELETE FROM hoox.attempts WHERE intent IN ({_FIRST_INTENTS})",  # noqa: S608
     ),
     _table("claimed", {"avatar_id": "", "look_id": ""}, ()),
+    _table("listed", {"avatar_id": "", "look_id": ""}, ("place",)),
     _table("deliveries", {"attempt": ""}, ("look_id", "record"), {"kept_by": "''", "kept_in": "{xid}"}),
     _table("sends", {}, ("sent_at",)),
 )
@@ -467,7 +468,7 @@ async def _figures(side: _Side) -> dict[str, Decimal | int]:
         more, after = bool(rows), rows[-1][1] if rows else after
     [[counts]] = await side.ask((_COUNTS, {"workspace": side.id}))
     total = Costs.total(table.rows())
-    attempts, looks, deliveries, budgets, charged, sends = map(int, counts)
+    attempts, looks, listed, deliveries, budgets, charged, sends = map(int, counts)
     return {
         "requests": total.requests,
         **{state.value: count for state, count in total.counts.items() if count},
@@ -475,6 +476,7 @@ async def _figures(side: _Side) -> dict[str, Decimal | int]:
         "credits at risk": total.at_risk,
         "attempts": attempts,
         "looks": looks,
+        "looks that were listed": listed,
         "kept deliveries": deliveries,
         "budgets": budgets,
         "credits charged to budgets": from_units(charged),
@@ -618,6 +620,7 @@ _ANY_ROW = " UNION ALL ".join(
 _COUNTS = (
     "SELECT (SELECT count(*) FROM hoox.attempts WHERE workspace = :workspace), "
     "(SELECT count(*) FROM hoox.claimed WHERE workspace = :workspace), "
+    "(SELECT count(*) FROM hoox.listed WHERE workspace = :workspace AND look_id <> ''), "
     "(SELECT count(*) FROM hoox.deliveries WHERE workspace = :workspace), "
     "(SELECT count(*) FROM hoox.budgets WHERE workspace = :workspace), "
     "(SELECT coalesce(sum(charged), 0) FROM hoox.budgets WHERE workspace = :workspace), "

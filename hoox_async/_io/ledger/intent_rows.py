@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..._api.models import LookRef
 from ..._api.requests import FREE
+from ..._core.intents.ages import keeps_age
 from ..._core.intents.budget import StoredBudget
 from ..._core.intents.budget_charges import charge_changes
 from ..._core.intents.intent import Intent
@@ -87,6 +88,7 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost_version or (row.version + 1 if row is not None else 1)
     values = place.values(
+        age=_age(after, is_sent=bool(attempts), is_lost=lost_version is not None),
         key=after.key,
         state=after.state.value,
         version=version,
@@ -107,6 +109,13 @@ def put(
     for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
         tx.write(sql.CLAIM, place.values(**of_look(ref)))
     return Written(after, version, record)
+
+
+def _age(after: Intent, *, is_sent: bool, is_lost: bool) -> str:
+    """What becomes of ``listed_at``. After a failover the places of that moment may have been given again."""
+    if is_lost:
+        return "unknown"
+    return "sent" if is_sent and not keeps_age(after) else "kept"
 
 
 def charge(tx: Transaction, place: Place, changes: Mapping[str, Decimal], *, is_lost: bool = False) -> None:

@@ -39,6 +39,7 @@ from .transaction import Engine, Question, Rows, Transaction, Work
 
 PAGE = 500
 _ALL = 1 << 62
+_THE_AVATAR = ""  # the look_id of its own row in listed
 _KEPT = "AND i.state <> 'forgotten'"
 _GUESSES = 1000  # rows that this process wrote last
 
@@ -351,6 +352,31 @@ class Ledger:
             return KnownAvatar(created=True)
         [copies] = await self._ask((sql.COPIES, values))
         return KnownAvatar(copies=frozenset(row[0] for row in copies if row[0] is not None))
+
+    async def note_listed(self, avatar_id: str, look_ids: Collection[str]) -> None:
+        """Write those of the looks of a full answer about an avatar that no intent has claimed, each once."""
+        await self._run(partial(self._note_listed, avatar_id, look_ids))
+
+    def _note_listed(self, avatar_id: str, look_ids: Collection[str], tx: Transaction) -> None:
+        values = self._place.values(avatar_id=avatar_id)
+        listed, claimed = tx.ask((sql.LISTED, values), (sql.CLAIMED, values))
+        known = {row[0] for row in (*listed, *claimed)}
+        for look_id in sorted({_THE_AVATAR, *look_ids} - known):
+            tx.write(sql.ADD_LISTED, {**values, "look_id": look_id})
+
+    async def listed_before(self, key: str, avatar_ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The looks that were listed before the first POST of its round that may have cost something.
+
+        Their ids, by the avatars that had been listed themselves. Empty where that is not known.
+        """
+        asked = dict.fromkeys(avatar_ids)
+        if not asked:
+            return {}
+        answers = await self._ask(
+            *((sql.LISTED_BEFORE, self._place.values(key=key, avatar_id=avatar_id)) for avatar_id in asked)
+        )
+        listed = zip(asked, (frozenset(row[0] for row in rows) for rows in answers), strict=True)
+        return {avatar_id: looks for avatar_id, looks in listed if looks}
 
     async def claim_look(self, ref: LookRef) -> None:
         """Write that this look was made for an intent, though it is not the intent's own."""

@@ -40,7 +40,8 @@ TABLES = (
     """,
     # version is moved by every write, also by one that changes nothing else. member is who sent it last.
     # teller is the member that owes hooks the news of the round's end, '' where its session was closed;
-    # notified is the look that they were told of.
+    # notified is the look that they were told of. listed_at is the last place in listed at the round's first
+    # SENDING that may have cost something; NULL: not known.
     """
     CREATE TABLE hoox.intents (
         seq {identity},
@@ -57,6 +58,7 @@ TABLES = (
         crc bigint NOT NULL,
         changed_in {xid_type} NOT NULL,
         changed_by text NOT NULL,
+        listed_at bigint,
         CONSTRAINT intents_key UNIQUE (workspace, key)
     )
     """,
@@ -88,6 +90,18 @@ TABLES = (
         PRIMARY KEY (workspace, avatar_id, look_id)
     )
     """,
+    # Looks that full answers about their avatars have listed, and that no intent had claimed by then, in the
+    # order in which they were written; and the avatars themselves, with an empty look_id.
+    """
+    CREATE TABLE hoox.listed (
+        workspace bigint NOT NULL,
+        avatar_id text NOT NULL,
+        look_id text NOT NULL,
+        place bigint NOT NULL,
+        PRIMARY KEY (workspace, avatar_id, look_id)
+    )
+    """,
+    "CREATE INDEX listed_place ON hoox.listed (workspace, place)",
     """
     CREATE TABLE hoox.deliveries (
         workspace bigint NOT NULL,

@@ -48,16 +48,21 @@ CHARGE = (
     "charged + :change <= max_credits THEN charged + :change END "
     "WHERE workspace = :workspace AND name = :name"
 )
+# A place is one more than the last that its transaction sees. So a place that is not higher than the last one
+# of a SENDING was given by a transaction that could not see that one yet, and so began before the SENDING.
+_LAST_PLACE = "coalesce((SELECT max(l.place) FROM hoox.listed l WHERE l.workspace = :workspace), 0)"
+_LISTED_AT = f"CASE :age WHEN 'sent' THEN {_LAST_PLACE} WHEN 'kept' THEN {{kept}} END"
 INSERT = (
-    "INSERT INTO hoox.intents (workspace, key, state, version, member, teller, avatar_id, look_id, record, "
-    "crc, changed_in, changed_by) VALUES (:workspace, :key, :state, :version, :sender, :sender, :avatar_id, "
-    ":look_id, :record, :crc, {xid}, :me)"
+    "INSERT INTO hoox.intents (workspace, key, state, version, member, teller, avatar_id, look_id, record, "  # noqa: S608
+    "crc, changed_in, changed_by, listed_at) VALUES (:workspace, :key, :state, :version, :sender, :sender, "
+    f":avatar_id, :look_id, :record, :crc, {{xid}}, :me, {_LISTED_AT.format(kept='NULL')})"
 )
 UPDATE = (
-    "UPDATE hoox.intents SET version = CASE WHEN version = :was AND crc = :was_crc "  # guard
+    "UPDATE hoox.intents SET version = CASE WHEN version = :was AND crc = :was_crc "  # noqa: S608 -- guard
     "THEN CAST(:version AS bigint) END, state = :state, member = coalesce(:sender, member), "
     "teller = coalesce(:sender, teller), avatar_id = :avatar_id, look_id = :look_id, record = :record, "
-    "crc = :crc, changed_in = {xid}, changed_by = :me WHERE workspace = :workspace AND key = :key"
+    f"crc = :crc, changed_in = {{xid}}, changed_by = :me, listed_at = {_LISTED_AT.format(kept='listed_at')} "
+    "WHERE workspace = :workspace AND key = :key"
 )
 ATTEMPT = (
     "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) "  # noqa: S608
@@ -138,6 +143,16 @@ SET_CAP = "UPDATE hoox.budgets SET max_credits = :cap WHERE workspace = :workspa
 # --- looks, deliveries, send times
 
 CLAIMED = "SELECT look_id FROM hoox.claimed WHERE workspace = :workspace AND avatar_id = :avatar_id"
+LISTED = "SELECT look_id FROM hoox.listed WHERE workspace = :workspace AND avatar_id = :avatar_id"
+ADD_LISTED = (
+    "INSERT INTO hoox.listed (workspace, avatar_id, look_id, place) "  # noqa: S608
+    f"VALUES (:workspace, :avatar_id, :look_id, {_LAST_PLACE} + 1) ON CONFLICT DO NOTHING"
+)
+LISTED_BEFORE = (  # + 0: by the avatar's looks, not by all places up to this one
+    "SELECT l.look_id FROM hoox.intents i JOIN hoox.listed l ON l.workspace = i.workspace "
+    "AND l.avatar_id = :avatar_id AND l.place + 0 <= i.listed_at "
+    "WHERE i.workspace = :workspace AND i.key = :key"
+)
 MADE = (  # two texts: each database has its own name for the place of a text
     "SELECT 1 FROM hoox.intents WHERE workspace = :workspace AND avatar_id = :avatar_id "
     "AND look_id IS NOT NULL AND {position}(record, :source) = 0 LIMIT 1"
