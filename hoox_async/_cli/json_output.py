@@ -51,6 +51,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "credits": format(outcome.credits, "f"),
         "at_risk": format(outcome.at_risk, "f"),
         "candidates": [str(ref) for ref in outcome.candidates],
+        "older": [str(ref) for ref in outcome.older],
         "metadata": dict(outcome.metadata),
     }
 
@@ -78,5 +79,7 @@ def unknown_record(unknown: Unknown) -> dict[str, Any]:
         "sent_at": unknown.sent_at.isoformat() if unknown.sent_at else None,
         "prompt": getattr(unknown.request, "prompt", None),
         "candidates": [str(ref) for ref in unknown.candidates],
+        "older": [str(ref) for ref in unknown.older],
         "candidates_from": unknown.candidates_from,
+        "unlisted": list(unknown.unlisted),
     }

@@ -152,7 +152,15 @@ async def read_unknowns(store: AnyStore) -> list[Unknown]:
 def _unknown(outcome: Outcome) -> Unknown:
     assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
     assert outcome.attempt is not None, "what is unknown was sent"
-    return Unknown(outcome.key, outcome.request, outcome.attempt, outcome.submitted_at, outcome.candidates)
+    return Unknown(
+        outcome.key,
+        outcome.request,
+        outcome.attempt,
+        outcome.submitted_at,
+        outcome.candidates,
+        outcome.older,
+        unlisted=outcome.unlisted,
+    )
 
 
 def store_first(words: Sequence[str]) -> list[str]:

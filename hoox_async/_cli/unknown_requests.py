@@ -26,7 +26,7 @@ from hoox_async import (
 from .options import StoreConnection, program
 from .stores import AnyStore, DatabaseStore, beside, read_report, read_unknowns, store_words
 from .terminal import Terminal, require_modules
-from .text import format_credits, one_line
+from .text import format_count, format_credits, one_line
 
 _FOUND_ELSEWHERE = {
     "copies": "looks of the copy that the API made of the public avatar",
@@ -73,6 +73,11 @@ def show_unknown(unknown: Unknown, terminal: Terminal) -> None:
         terminal.result(f"  {_FOUND_ELSEWHERE[unknown.candidates_from]}")
     if not unknown.candidates:
         terminal.result("  no look was found that could be its result")
+    if unknown.older:
+        older = format_count(len(unknown.older), "older look")
+        terminal.result(f"  {older} left out: listed before it was sent")
+    for avatar_id in unknown.unlisted:
+        terminal.result(f"  the looks of {avatar_id} were not listed before it was sent: they may be older")
 
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
@@ -94,7 +99,8 @@ async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[
     looks: list[LookDetails] = []
     avatars, lists = dict[str, None](), False
     for unknown in unknowns:
-        own = dict.fromkeys(ref.avatar_id for ref in (*unknown.candidates, *_source_of(unknown)))
+        shown = (*unknown.candidates, *unknown.older, *_source_of(unknown))
+        own = dict.fromkeys(ref.avatar_id for ref in shown)
         is_lost = not isinstance(unknown.request, LookEdit) or len(own) > _MOST_AVATARS
         lists, avatars = lists or is_lost, avatars if is_lost else avatars | own
     for avatar_id in avatars:
@@ -128,7 +134,9 @@ def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> Batch
             return outcome
         name = outcome.request.name
         fitting = [details.ref for details in new if name in (None, details.avatar_name)]
-        return attrs.evolve(outcome, candidates=(*outcome.candidates, *fitting[:_MOST_NEW_AVATARS]))
+        candidates = (*outcome.candidates, *fitting[:_MOST_NEW_AVATARS])
+        avatars = dict.fromkeys(ref.avatar_id for ref in candidates)
+        return attrs.evolve(outcome, candidates=candidates, unlisted=tuple(avatars))
 
     return BatchReport(shown(outcome) for outcome in report)
 

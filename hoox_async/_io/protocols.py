@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -16,14 +15,10 @@ from .._core.quota.quota_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks.
-
-    ``modified`` is when the server says that the picture was last changed.
-    """
+    """A picture that is being downloaded: its content type, and its bytes in chunks."""
 
     content_type: str
     chunks: AsyncIterator[bytes]
-    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]

@@ -36,6 +36,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "at_risk": _credits(outcome.at_risk),
         "evidence": outcome.evidence.value if outcome.evidence else None,
         "candidates": [str(ref) for ref in outcome.candidates],
+        "older": [str(ref) for ref in outcome.older],
         "attempt": outcome.attempt,
         "submitted_at": outcome.submitted_at.isoformat() if outcome.submitted_at else None,
         "settled_at": outcome.settled_at.isoformat() if outcome.settled_at else None,

@@ -7,9 +7,8 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +21,6 @@ from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import ConfigurationError, HooxError
 
 if TYPE_CHECKING:
-    from .._io.protocols import Fetched
     from .report import Fetch
 
 FETCHES_AT_ONCE = 8
@@ -35,7 +33,7 @@ class SheetPicture(NamedTuple):
     """A look's picture on the page: paths relative to the page, the thumbnail's size in pixels.
 
     ``size`` is the picture's own, None if its header does not say it. ``problem`` says why there is no
-    picture. ``modified`` is when its server says that it was last changed.
+    picture.
     """
 
     file: str | None = None
@@ -44,16 +42,14 @@ class SheetPicture(NamedTuple):
     height: int = 0
     size: ImageSize | None = None
     problem: str | None = None
-    modified: datetime | None = None
 
 
 class _WantedPicture(NamedTuple):
-    """``given`` is a file that holds the picture. ``anew``: fetch it even if it is in the folder."""
+    """``given`` is a file that holds the picture."""
 
     stem: str
     url: str | None
     given: Path | None = None
-    anew: bool = False
 
 
 class _PictureFolder(NamedTuple):
@@ -134,10 +130,9 @@ def _wanted(outcomes: Sequence[Outcome], given: Mapping[str, Path]) -> dict[int 
 
 
 def _wanted_of_candidates(candidates: Sequence[LookDetails]) -> dict[int | LookRef, _WantedPicture]:
-    """Fetched at each writing of the page, because only the server knows how old a picture is."""
     return {
         details.ref: _WantedPicture(
-            file_stem(details.name or "look", str(details.ref)), details.thumbnail_url, anew=True
+            file_stem(details.name or "look", str(details.ref)), details.thumbnail_url
         )
         for details in candidates
         if details.thumbnail_url
@@ -148,16 +143,11 @@ async def _collect_one(
     want: _WantedPicture, page: _PictureFolder, fetch: Fetch | None, limiter: anyio.CapacityLimiter
 ) -> SheetPicture:
     folder = page.folder / "pictures"
-    modified: datetime | None = None
     try:
         name = page.existing.get(want.stem)
-        if name is None or (want.anew and fetch is not None):
-            picture, modified = await _obtain(want, folder, fetch)
-        else:
-            picture = folder / name
+        picture = folder / name if name is not None else await _obtain(want, folder, fetch)
         thumbnail = page.folder / "small" / f"{want.stem}.jpg"
-        made = await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
-        return made._replace(modified=modified)
+        return await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
     except (HooxError, _PictureUnavailable) as error:
         return SheetPicture(problem=str(error) or "the picture could not be fetched")
 
@@ -166,30 +156,20 @@ class _PictureUnavailable(Exception):
     """There is no picture to show; the message says why."""
 
 
-async def _obtain(want: _WantedPicture, folder: Path, fetch: Fetch | None) -> tuple[Path, datetime | None]:
-    """The picture's file, and when its server says that it was last changed."""
+async def _obtain(want: _WantedPicture, folder: Path, fetch: Fetch | None) -> Path:
+    """The picture's file."""
     given = want.given
     if given is not None:
         suffix = given.suffix.lower() if given.suffix.isascii() else ""
-        return await anyio.to_thread.run_sync(_copy, given, folder / f"{want.stem}{suffix}"), None
+        return await anyio.to_thread.run_sync(_copy, given, folder / f"{want.stem}{suffix}")
     if not want.url:
         raise _PictureUnavailable("the API gave no picture for this look")
     if fetch is None:
         raise _PictureUnavailable("the picture was not downloaded")
     from .._io.downloads import save_picture
 
-    modified: datetime | None = None
-
-    @asynccontextmanager
-    async def fetch_dated(url: str) -> AsyncIterator[Fetched]:
-        nonlocal modified
-        async with fetch(url) as fetched:
-            modified = fetched.modified
-            yield fetched
-
     # overwrite, because another report may be writing the same pictures at the same time
-    file = await save_picture(fetch_dated, want.url, folder, name=want.stem, overwrite=True)
-    return file, modified
+    return await save_picture(fetch, want.url, folder, name=want.stem, overwrite=True)
 
 
 def _copy(source: Path, target: Path) -> Path:

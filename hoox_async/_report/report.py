@@ -256,10 +256,10 @@ class BatchReport:
 
         It shows how each unknown is settled, and saves decisions as a file for ``hoox-async resolve``.
         ``candidates`` are details of looks, such as ``(await session.avatar(avatar_id)).looks``: the page
-        shows the pictures of those that are an unknown's candidates, or were edited. ``resolve_command`` is
-        how a command begins that settles an unknown, such as ``["hoox-async", "resolve", "campaign.db"]``;
-        without it the page shows lines of Python. ``fetch`` and ``download`` are those of
-        `write_contact_sheet`.
+        shows the pictures of those that are an unknown's candidates, or were edited. Looks that are older
+        than the request are folded. ``resolve_command`` is how a command begins that settles an unknown, such
+        as ``["hoox-async", "resolve", "campaign.db"]``; without it the page shows lines of Python. ``fetch``
+        and ``download`` are those of `write_contact_sheet`.
 
         Raises as `write_contact_sheet` does.
         """

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import Format, LookEdit
 from .._core.intents.costs import format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .formatting import format_duration
 from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
 from .page_pictures import SheetPicture
 
@@ -35,8 +33,9 @@ class CandidateCard(NamedTuple):
 
 
 class UnknownCard(NamedTuple):
-    """One unknown. ``older`` are candidates that existed before it was sent.
+    """One unknown. ``older`` are looks that were listed before it was sent.
 
+    ``unlisted`` are the avatars of candidates of an edit whose looks may be of any age.
     ``attempt`` distinguishes this sending from a later one of the same key.
     """
 
@@ -53,6 +52,7 @@ class UnknownCard(NamedTuple):
     edited: str
     candidates: tuple[CandidateCard, ...]
     older: tuple[CandidateCard, ...]
+    unlisted: tuple[str, ...]
     resend_command: str
     drop_command: str
 
@@ -83,7 +83,8 @@ def decide_command(resolve_command: Sequence[str] | None) -> str:
 def looks_of_unknowns(outcomes: Sequence[Outcome]) -> set[LookRef]:
     """The looks of which the page shows pictures: candidates, and the looks that were edited."""
     unknowns = [outcome for outcome in outcomes if outcome.state is OutcomeState.UNKNOWN]
-    return {ref for outcome in unknowns for ref in outcome.candidates} | set(_sources(outcomes).values())
+    looks = {ref for outcome in unknowns for ref in (*outcome.candidates, *outcome.older)}
+    return looks | set(_sources(outcomes).values())
 
 
 def _sources(outcomes: Sequence[Outcome]) -> dict[str, LookRef]:
@@ -106,18 +107,13 @@ def _card(
     pictures: Mapping[LookRef, SheetPicture],
     words: Sequence[str] | None,
 ) -> UnknownCard:
-    sent_at, key = outcome.submitted_at, outcome.key
+    key = outcome.key
     ordered = getattr(outcome.request, "format", None)
-    by_age = sorted(outcome.candidates, key=lambda ref: _rank(pictures.get(ref), sent_at))
-    cards = [
-        (
-            _is_older(pictures.get(ref), sent_at),
-            _candidate(
-                ref, details.get(ref), pictures.get(ref), sent_at, ordered, _command(words, key, str(ref))
-            ),
-        )
-        for ref in by_age
-    ]
+
+    def card(ref: LookRef, age: str) -> CandidateCard:
+        command = _command(words, key, str(ref))
+        return _candidate(ref, details.get(ref), pictures.get(ref), age, ordered, command)
+
     request = outcome.request
     return UnknownCard(
         key=key,
@@ -128,15 +124,16 @@ def _card(
             if value
         ),
         reason=sentence(reason_of(outcome, SheetPicture())),
-        sent=moment(sent_at),
+        sent=moment(outcome.submitted_at),
         attempt=outcome.attempt or "",
         price=format(request.credits, "f"),
         credits=format_credits(request.credits),
         at_risk=format_credits(outcome.at_risk),
         source=pictures.get(source, SheetPicture()) if source else SheetPicture(),
         edited=str(getattr(outcome.request, "source", "")),
-        candidates=tuple(card for older, card in cards if not older),
-        older=tuple(card for older, card in cards if older),
+        candidates=tuple(card(ref, _age(ref, outcome)) for ref in outcome.candidates),
+        older=tuple(card(ref, "listed before it was sent") for ref in outcome.older),
+        unlisted=outcome.unlisted if isinstance(request, LookEdit) else (),
         resend_command=_command(words, key, "resend", outcome.attempt),
         drop_command=_command(words, key, "drop"),
     )
@@ -146,7 +143,7 @@ def _candidate(
     ref: LookRef,
     details: LookDetails | None,
     picture: SheetPicture | None,
-    sent_at: datetime | None,
+    age: str,
     ordered: str | None,
     command: str,
 ) -> CandidateCard:
@@ -157,7 +154,7 @@ def _candidate(
         wide=wide,
         fits=fits,
         problem=sentence(_problem(details, picture)),
-        age=_age(picture, sent_at),
+        age=age,
         other_format=_other_format(picture, details, ordered, wide=wide),
         command=command,
     )
@@ -183,32 +180,9 @@ def _problem(details: LookDetails | None, picture: SheetPicture | None) -> str:
     return "the API gave no picture for this look"
 
 
-def _age(picture: SheetPicture | None, sent_at: datetime | None) -> str:
-    """How old the look is, by its picture: the API gives no time for a look."""
-    modified = picture.modified if picture else None
-    if modified is None:
-        return "age not known"
-    if sent_at is None:
-        return f"picture of {moment(modified)}"
-    seconds = (modified - sent_at).total_seconds()
-    if _is_older(picture, sent_at):
-        return f"picture made {format_duration(-seconds)} before it was sent"
-    return f"picture made {format_duration(max(0.0, seconds))} after it was sent"
-
-
-def _is_older(picture: SheetPicture | None, sent_at: datetime | None) -> bool:
-    """Servers give the whole second only, so a picture of the same second is not older."""
-    if picture is None or picture.modified is None or sent_at is None:
-        return False
-    return picture.modified < sent_at.replace(microsecond=0)
-
-
-def _rank(picture: SheetPicture | None, sent_at: datetime | None) -> tuple[bool, float]:
-    """Those without a date first, as they may be in the making, then by the distance from the sending."""
-    modified = picture.modified if picture else None
-    if modified is None or sent_at is None:
-        return False, 0.0
-    return True, abs((modified - sent_at).total_seconds())
+def _age(candidate: LookRef, outcome: Outcome) -> str:
+    """The API gives no time for a look: all that is known is whether an answer had listed it before."""
+    return "age not known" if candidate.avatar_id in outcome.unlisted else "not listed before it was sent"
 
 
 def _command(words: Sequence[str] | None, key: str, verdict: str, attempt: str | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -324,31 +323,6 @@ async def test_no_redirect_of_a_picture_leads_from_this_machine_to_http_elsewher
     async with RawServer(reply=away) as server, transport_to(server.url) as transport:
         with pytest.raises(UnexpectedResponse, match="only to https"):
             await transport.fetch(f"{server.url}/a").__aenter__()
-
-
-@pytest.mark.parametrize(
-    ("header", "modified"),
-    [
-        ("Sun, 01 Jun 2025 12:00:41 GMT", datetime(2025, 6, 1, 12, 0, 41, tzinfo=UTC)),
-        ("Sun, 01 Jun 2025 14:00:41 +0200", datetime(2025, 6, 1, 12, 0, 41, tzinfo=UTC)),
-        ("Sun, 01 Jun 2025 12:00:41 -0000", datetime(2025, 6, 1, 12, 0, 41, tzinfo=UTC)),
-        ("yesterday", None),
-        ("Sun, 99 Jun 99999 12:00:41 GMT", None),
-        (None, None),
-    ],
-)
-async def test_a_picture_has_the_time_that_its_server_tells(
-    header: str | None, modified: datetime | None
-) -> None:
-    """A fetched picture tells its Last-Modified, in UTC; None where that is missing or makes no sense."""
-    line = f"Last-Modified: {header}\r\n" if header else ""
-    picture = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n{line}Content-Length: 3\r\n\r\nJPG"
-    async with (
-        RawServer(reply=picture.encode()) as server,
-        transport_to(server.url) as transport,
-        transport.fetch(f"{server.url}/p.jpg") as fetched,
-    ):
-        assert fetched.modified == modified
 
 
 async def test_every_request_names_the_library_and_its_version() -> None:

@@ -31,13 +31,12 @@ class Pictures:
     """A fake fetch that remembers what was asked for.
 
     ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does. ``damaged`` has other data
-    by URL, ``modified`` the times that the server tells.
+    by URL.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.damaged: dict[str, bytes] = {}
-        self.modified: dict[str, datetime] = {}
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
@@ -52,7 +51,7 @@ class Pictures:
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        yield Fetched("image/jpeg", chunks(), self.modified.get(url))
+        yield Fetched("image/jpeg", chunks())
 
 
 def ready(key: str, seconds: float = 40, request: Request | None = None, **fields: str) -> Outcome:
@@ -127,7 +126,9 @@ def every_state() -> list[Outcome]:
     ]
 
 
-def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON, attempt: str = "attempt-1") -> Outcome:
+def unknown_edit(
+    key: str, *candidates: str, older: tuple[str, ...] = (), attempt: str = "attempt-1"
+) -> Outcome:
     """An edit of ``avtr_1:look_0`` at 4K that may have been paid for, with these candidates."""
     return Outcome(
         key,
@@ -136,8 +137,9 @@ def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON, attempt: 
         None,
         OutcomeUnknown(f"{key}: the connection broke"),
         at_risk=Decimal(4),
-        submitted_at=sent_at,
+        submitted_at=NOON,
         candidates=tuple(LookRef("avtr_1", look) for look in candidates),
+        older=tuple(LookRef("avtr_1", look) for look in older),
         attempt=attempt,
     )
 

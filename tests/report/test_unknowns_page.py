@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import pytest
-from report_kit import NOON, Pictures, details, every_state, ready, unknown_create, unknown_edit
+from report_kit import Pictures, details, every_state, ready, unknown_create, unknown_edit
 
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.requests import Format, LookEdit
@@ -20,13 +19,9 @@ from hoox_async._report.unknowns import UnknownCard, looks_of_unknowns, unknown_
 WORDS = ["hoox-async", "resolve", "my campaign.toml"]
 
 
-def cards(*outcomes: Outcome, **modified_after: float) -> list[UnknownCard]:
-    """The cards of these outcomes. Looks that are named have pictures of so many seconds after NOON."""
-    pictures = {
-        LookRef("avtr_1", look): SheetPicture("p", "s", 90, 160, modified=NOON + timedelta(seconds=seconds))
-        for look, seconds in modified_after.items()
-    }
-    return unknown_cards(outcomes, {}, pictures, WORDS)
+def cards(*outcomes: Outcome) -> list[UnknownCard]:
+    """The cards of these outcomes."""
+    return unknown_cards(outcomes, {}, {}, WORDS)
 
 
 def test_only_unknowns_have_cards_and_know_their_attempt() -> None:
@@ -39,17 +34,40 @@ def test_only_unknowns_have_cards_and_know_their_attempt() -> None:
     assert shown[0].resend_command.endswith("a resend --attempt att_9")
 
 
-def test_candidates_are_sorted_by_age() -> None:
-    """Those without an age come first, then those nearest to the sending; older ones are set apart."""
-    [card] = cards(unknown_edit("a", "late", "old", "near", "new"), late=300, old=-7200, near=41)
-    assert [(look.ref, look.age) for look in card.candidates] == [
-        ("avtr_1:new", "age not known"),
-        ("avtr_1:near", "picture made 41 s after it was sent"),
-        ("avtr_1:late", "picture made 5 min after it was sent"),
+def test_candidates_are_shown_apart_from_older_looks() -> None:
+    """Each look says what is known of its age; of the looks of new avatars no age is known."""
+    lost = unknown_edit("a", "new", older=("old",))
+    strange = LookRef("avtr_2", "strange")
+    edit = attrs.evolve(lost, candidates=(*lost.candidates, strange), unlisted=("avtr_2",))
+    create = attrs.evolve(unknown_create("b"), candidates=(strange,), unlisted=("avtr_2",))
+    of_edit, of_create = cards(edit, create)
+    assert [(look.ref, look.age) for look in of_edit.candidates] == [
+        ("avtr_1:new", "not listed before it was sent"),
+        ("avtr_2:strange", "age not known"),
     ]
-    assert [(look.ref, look.age) for look in card.older] == [
-        ("avtr_1:old", "picture made 2 h before it was sent")
-    ]
+    assert [(look.ref, look.age) for look in of_edit.older] == [("avtr_1:old", "listed before it was sent")]
+    assert of_edit.unlisted == ("avtr_2",)
+    assert ([look.age for look in of_create.candidates], of_create.unlisted) == (["age not known"], ())
+
+
+async def test_the_page_folds_older_looks_and_says_where_no_age_is_known(tmp_path: Path) -> None:
+    """Older looks stand in closed details with their pictures, the others do not; nothing is preselected."""
+    pictures = Pictures()
+    known, strange = unknown_edit("a", "x", older=("y",)), unknown_edit("b", "z")
+    page = await BatchReport([known, attrs.evolve(strange, unlisted=("avtr_1",))]).write_unknowns_page(
+        tmp_path, fetch=pictures.fetch, candidates=[details(name) for name in "xyz"]
+    )
+    html = page.read_text("utf-8")
+    of_known, of_strange = html.split("<article")[1:]
+    shown, folded = of_known.split('<details class="older">')
+    assert ('data-verdict="avtr_1:x"' in shown, 'data-verdict="avtr_1:y"' in shown) == (True, False)
+    assert 'data-verdict="avtr_1:y"' in folded
+    assert 'src="small/' in folded.split("</details>")[0]
+    said = "were not listed before the request was sent, so they may be older"
+    assert (said in of_known, said in of_strange) == (False, True)
+    assert 'class="older"' not in of_strange
+    assert 'aria-pressed="true"' not in html
+    assert len(pictures.asked) == 3
 
 
 def test_a_look_in_another_format_is_noted() -> None:
@@ -77,13 +95,6 @@ async def test_the_page_says_what_to_do_if_none_is_it(tmp_path: Path) -> None:
     html = page.read_text("utf-8")
     assert html.count("None of these is it?") == 1
     assert html.count("make this page again later") == 2
-
-
-def test_a_picture_of_the_same_second_is_not_older() -> None:
-    """Servers tell whole seconds: a picture of the second in which the request was sent may be its own."""
-    sent_at = NOON + timedelta(milliseconds=900)
-    [card] = cards(unknown_edit("a", "x", sent_at=sent_at), x=0)
-    assert [look.age for look in card.candidates] == ["picture made 0 s after it was sent"]
 
 
 def test_commands_are_exact_and_quoted_for_a_shell() -> None:
@@ -133,7 +144,6 @@ def test_pictures_are_wanted_of_candidates_and_sources_only() -> None:
 async def test_the_page_shows_unknowns_beside_their_candidates(tmp_path: Path) -> None:
     """The page of unknowns has each prompt, its candidates' pictures and ages, and no other look."""
     pictures = Pictures()
-    pictures.modified["https://pictures.test/look_8.jpg"] = NOON + timedelta(seconds=41)
     report = BatchReport([ready("r"), unknown_edit("a", "look_8", "look_9"), unknown_create("b")])
     page = await report.write_unknowns_page(
         tmp_path,
@@ -144,7 +154,7 @@ async def test_the_page_shows_unknowns_beside_their_candidates(tmp_path: Path) -
     )
     html = page.read_text("utf-8")
     for said in (
-        "2 requests may have been paid for", "a scene for a", "A chef, laughing", "picture made 41 s after",
+        "2 requests may have been paid for", "a scene for a", "A chef, laughing",
         "It is still being made", "4 credits at risk", "pays 4 credits", "The server answered 500",
         "No new avatar was found that could be its result",
         "resolve &#39;my campaign.toml&#39; a avtr_1:look_8",
@@ -155,20 +165,6 @@ async def test_the_page_shows_unknowns_beside_their_candidates(tmp_path: Path) -
     assert re.search(r'<img src="small/[^"]+\.jpg"', html)
     assert not re.search(r"https?://", html)
     assert "unsafe" not in html.split("</title>")[0]
-
-
-async def test_candidates_are_fetched_again_for_their_age(tmp_path: Path) -> None:
-    """Written again, the page still tells a picture's age; without a download it has the picture only."""
-    pictures = Pictures()
-    pictures.modified["https://pictures.test/x.jpg"] = NOON + timedelta(seconds=41)
-    report = BatchReport([unknown_edit("a", "x")])
-    for _ in range(2):
-        page = await report.write_unknowns_page(tmp_path, fetch=pictures.fetch, candidates=[details("x")])
-        assert "picture made 41 s after" in page.read_text("utf-8")
-    page = await report.write_unknowns_page(tmp_path, download=False, candidates=[details("x")])
-    assert "age not known" in page.read_text("utf-8")
-    assert 'src="small/' in page.read_text("utf-8")
-    assert len(pictures.asked) == 2
 
 
 async def test_a_page_without_unknowns_says_so(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp.abc import ResolveResult
@@ -87,8 +85,7 @@ class PictureFetcher:
                 raise UnexpectedResponse(
                     f"picture: HTTP {response.status} from {response.url.host}", status=response.status
                 )
-            modified = _moment(response.headers.get("Last-Modified"))
-            yield Fetched(response.content_type, _chunks(response, longest), modified)
+            yield Fetched(response.content_type, _chunks(response, longest))
 
     async def _answer_of(self, url: str, longest: float) -> aiohttp.ClientResponse:
         """The answer without its body. Raises `TransportError` if its headers take over ``longest`` s."""
@@ -124,15 +121,6 @@ class PictureFetcher:
             if is_public(origin):
                 http = self._public
         raise TransportError("picture: too many redirects")
-
-
-def _moment(header: str | None) -> datetime | None:
-    """The time in a header of a server, which may be missing, wrong or without a zone."""
-    try:
-        at = parsedate_to_datetime(header or "")
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _usable(url: str) -> URL | None:
