@@ -27,7 +27,7 @@ from hoox_async import (
     read_costs,
     store_budget,
 )
-from hoox_async.postgres import PostgresDatabase
+from hoox_async.postgres import PostgresDatabase, copy_store, migrate_database, workspace_exists
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -203,6 +203,9 @@ WAYS: dict[str, Callable[[World], Awaitable[object]]] = {
     "StoreLocked": store_locked,
     "PostgreSQL away": lambda world: opened_with(world, store=NO_DATABASE),
     "PostgresDatabase": database_away,
+    "migrate_database": lambda world: migrate_database(NO_DATABASE),
+    "workspace_exists": lambda world: workspace_exists(NO_DATABASE, "a"),
+    "copy_store": lambda world: copy_store(NO_DATABASE, world.folder / "copy.db"),
     "backup_store": lambda world: backup_store(world.folder / "none.db", world.folder / "copy.db"),
     "read_costs": lambda world: read_costs(world.folder / "none.db", by="day"),
     "store_budget": lambda world: store_budget(world.folder / "none.db", "spring"),

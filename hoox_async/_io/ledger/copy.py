@@ -30,7 +30,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import rewrite
 from ..._core.intents.transitions import recovery_transitions
 from ..._core.settings import check_api_key
-from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
+from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch, short_tracebacks
 from ..protocols import Workspace
 from . import workspace_statements as sql
 from .binding import Binding, Copied, WorkspaceRow
@@ -246,6 +246,7 @@ class _Bound(NamedTuple):
 # --- the two ways
 
 
+@short_tracebacks
 async def copy_store(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

@@ -269,6 +269,7 @@ class PostgresDatabase:
                 closing.push_async_callback(each.aclose)
 
 
+@short_tracebacks
 async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]:
     """Create the tables, or bring them to this release's version, and open nothing else.
 

@@ -15,7 +15,7 @@ from ..._core.intents import pruning
 from ..._core.intents.intent import Intent
 from ..._core.intents.pruning import PruneResult
 from ..._core.intents.records import rewrite
-from ...errors import StoreError
+from ...errors import StoreError, short_tracebacks
 from . import intent_rows
 from . import member_statements as member_sql
 from . import statements as sql
@@ -101,6 +101,7 @@ class NoWorkspace(StoreError):
     """The database has no such workspace (yet)."""
 
 
+@short_tracebacks
 async def workspace_exists(url: str, workspace: str, *, schema: str = DEFAULT_SCHEMA) -> bool:
     """Whether the database has this workspace. Changes nothing. Raises `ConfigurationError`, `StoreError`."""
     try:
