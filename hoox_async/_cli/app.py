@@ -38,7 +38,7 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
-_STORE_HELP = "Back up, copy, recover, prune or migrate a store, or change a budget in it."
+_STORE_HELP = "Back up, copy, recover, prune or migrate a store; set a budget."
 _COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
