@@ -30,6 +30,8 @@ LATE_DELIVERY = 15.0
 """Seconds after which a delivery that has not come counts as lost: the API tries four times in 7 s."""
 UNPOLLED = 5.0
 """Seconds without a process that polls for all. Another one takes over within about two."""
+AWAY_AFTER = 10.0
+"""Seconds after which a store that does not answer is away, not slow."""
 UNCONFIRMED = 20.0
 """Seconds after which a sign of the API is to be confirmed by a request."""
 SLOW_STORE = 1.0
@@ -99,7 +101,7 @@ class Signs(NamedTuple):
     - ``unsettled``: looks in the store; None while it can't be reached.
     - ``unpolled_since``: since when no process polls for all; None if one does, or if it is not known.
     - ``served_at``: when the API has last served a read.
-    - ``store_seconds``: how long the store took to be read just now.
+    - ``store_seconds``: how long the store takes to be read, or has taken so far; infinite where it fails.
     """
 
     now: float
@@ -150,7 +152,7 @@ def _api(signs: Signs) -> Trouble | None:
 
 def _store(signs: Signs) -> Trouble | None:
     seen = _latest(signs, _STORE, STALE_STORE)
-    if signs.unsettled is None and seen is not Trouble.STORE_FULL:
+    if signs.store_seconds >= AWAY_AFTER and seen is not Trouble.STORE_FULL:
         return Trouble.STORE_AWAY
     return seen or (Trouble.STORE_SLOW if signs.store_seconds >= SLOW_STORE else None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._core.trouble import HINDERS_DELIVERIES, Signs, Trouble, find_trouble, needs_request
+from .._core.trouble import AWAY_AFTER, HINDERS_DELIVERIES, Signs, Trouble, find_trouble, needs_request
 from .._io.protocols import StoreGauges
 from ..errors import StoreError
 from .database_window import DatabaseWindow
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .._core.polling import PollScheduler
     from .._io.clock import Clock
     from .._io.ledger.ledger import Ledger
+    from .._io.tasks import TaskSet
     from .api_answers import ApiAnswers
     from .intents import Intents
     from .jobs import JobRegistry
@@ -89,7 +90,9 @@ class HealthReader:
         poller: Poller,
         outages: SubmissionHold,
         pictures: Pictures,
+        tasks: TaskSet,
     ) -> None:
+        self._tasks = tasks
         self._clock = clock
         self._store = store
         self._intents = intents
@@ -100,16 +103,20 @@ class HealthReader:
         self._poller = poller
         self._outages = outages
         self._pictures = pictures
+        self._reading: asyncio.Task[tuple[StoreGauges, float]] | None = None
+        self._unread_since: float | None = (
+            None  # the first reading that has not succeeded, since one that has
+        )
         self._hindered_at = -math.inf  # when deliveries were last known to be hindered
 
     async def read(self) -> SessionHealth:
         """The session's state now. One or two short reads of the store; no request of the API is awaited."""
-        limiter, outages, began = self._rate_limiter, self._outages, self._clock.now()
-        found = await self._read_store()
+        limiter, outages = self._rate_limiter, self._outages
+        found, store_seconds = await self._read_store()
         now = self._clock.now()
         polled_at = self._poller.answered_at
         return SessionHealth(
-            trouble=self._trouble(found, now, now - began),
+            trouble=self._trouble(found, now, store_seconds),
             store_reachable=found is not None,
             unknowns=None if found is None else found.unknowns,
             unsettled=None if found is None else found.unsettled,
@@ -157,9 +164,31 @@ class HealthReader:
             return None
         return max(0.0, (self._clock.utc() - oldest.accepted_at).total_seconds())
 
-    async def _read_store(self) -> StoreGauges | None:
+    async def _read_store(self) -> tuple[StoreGauges | None, float]:
+        """What the store says of itself, None where it does not in time; and how many seconds that takes.
+
+        They are infinite where it fails. A reading that is late goes on, for the next call: so a slow store
+        is told from one that is away.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = self._tasks.spawn(self._gauges(), "hoox-health")
+        reading = self._reading
+        done, _ = await asyncio.wait((reading,), timeout=_STORE_DEADLINE)
         try:
-            async with asyncio.timeout(_STORE_DEADLINE):
-                return await self._store.gauges()
-        except (StoreError, TimeoutError):
-            return None
+            if done:
+                return reading.result()
+        except TimeoutError:
+            pass
+        except (StoreError, asyncio.CancelledError):
+            return None, math.inf
+        now = self._clock.now()
+        return None, now - (now if self._unread_since is None else self._unread_since)
+
+    async def _gauges(self) -> tuple[StoreGauges, float]:
+        began = self._clock.now()
+        if self._unread_since is None:
+            self._unread_since = began
+        async with asyncio.timeout(AWAY_AFTER):
+            found = await self._store.gauges()
+        self._unread_since = None
+        return found, self._clock.now() - began

@@ -186,6 +186,7 @@ class SessionRuntime:
             poller=self.poller,
             outages=self.submitter.outages,
             pictures=self.pictures,
+            tasks=self.tasks,
         )
 
     async def start(self) -> None:
