@@ -80,28 +80,26 @@ _PUBLIC = ("__init__", "__aenter__", "__aexit__", "__anext__")
 
 
 def _with_short_tracebacks(function: Any) -> Any:
-    wrapper: Any
+    @wraps(function)
+    async def awaited(*args: Any, **named: Any) -> Any:
+        with _SHORT:
+            return await function(*args, **named)
+
+    @wraps(function)
+    async def iterated(*args: Any, **named: Any) -> Any:
+        with _SHORT:
+            async with aclosing(function(*args, **named)) as values:
+                async for value in values:
+                    yield value
+
+    @wraps(function)
+    def called(*args: Any, **named: Any) -> Any:
+        with _SHORT:
+            return function(*args, **named)
+
     if inspect.iscoroutinefunction(function):
-
-        async def wrapper(*args: Any, **named: Any) -> Any:
-            with _SHORT:
-                return await function(*args, **named)
-
-    elif inspect.isasyncgenfunction(function):
-
-        async def wrapper(*args: Any, **named: Any) -> Any:
-            with _SHORT:
-                async with aclosing(function(*args, **named)) as values:
-                    async for value in values:
-                        yield value
-
-    else:
-
-        def wrapper(*args: Any, **named: Any) -> Any:
-            with _SHORT:
-                return function(*args, **named)
-
-    return wraps(function)(wrapper)
+        return awaited
+    return iterated if inspect.isasyncgenfunction(function) else called
 
 
 class _ShortTraceback:
