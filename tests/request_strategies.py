@@ -8,10 +8,22 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from hoox_async import (
+    Evidence,
+    Format,
+    ImageAvatar,
+    Look,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+)
+from hoox_async._api.models import LookFailure
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
+from hoox_async._core.intents.intent import Attempt, Intent, IntentState, Reason
 
 texts = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
 ids = st.text(st.characters(categories=["L", "N"], include_characters="_-"), min_size=1, max_size=12)

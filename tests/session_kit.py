@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
-from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.intent import Intent
+from hoox_async._core.intents.intent import IntentState as IntentState
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space

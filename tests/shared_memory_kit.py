@@ -22,7 +22,6 @@ from hoox_async._core.intents.intent import Intent
 from hoox_async._io.clock import Clock
 from hoox_async._io.ledger import member_statements, statements, workspace_statements
 from hoox_async._io.ledger.binding import find_workspace
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Place, Row, read_budget, to_microseconds
 from hoox_async._io.ledger.ledger import Ledger
@@ -34,6 +33,7 @@ from hoox_async._io.ledger.transaction import LeaseOver, Question, Rows, Values,
 from hoox_async._io.ledger.worker_thread import ignore_error
 from hoox_async._io.protocols import SharedPermits
 from hoox_async.errors import StoreError
+from hoox_async.postgres import PostgresDatabase
 from hoox_async.webhooks import WebhookHub
 
 _T = TypeVar("_T")

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from hoox_async import errors
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async import Look, LookRef, LookStatus, errors
+from hoox_async._api.models import LookFailure
 
 REF = LookRef("avtr_abc", "look_123")
 FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))

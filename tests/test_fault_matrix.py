@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from session_kit import edit, made, on_space, prompt, store_of
+from session_kit import IntentState, edit, made, on_space, prompt, store_of
 
-from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus, Timeouts
-from hoox_async._api.endpoints import Endpoint
+from hoox_async import Budget, Endpoint, HooxSession, Look, LookRef, LookStatus, Timeouts
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Sandbox, Space
 from hoox_async.testing import VirtualTimeLoop
@@ -242,8 +241,6 @@ def test_no_fault_at_any_endpoint_breaks_the_rules_of_money(
 
 async def _listed(session: HooxSession) -> list[Any]:
     """The unknowns without their candidates, which would be one request more for each avatar."""
-    from hoox_async._core.intents.intent import IntentState
-
     return await store_of(session).in_states((IntentState.UNKNOWN,))
 
 

@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hoox_async._version import __version__
+from hoox_async import __version__
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,16 @@ from typing import Any
 import attrs
 import pytest
 
-from hoox_async import HooxSession, ImageAvatar, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async import (
+    HooxSession,
+    ImageAvatar,
+    LookEdit,
+    LookRef,
+    Outcome,
+    OutcomeState,
+    PromptAvatar,
+    Request,
+)
 from hoox_async._api.endpoints import request_body
 from hoox_async._api.requests import RequestField, fields_of, json_value
 from hoox_async._cli import run
@@ -20,7 +29,6 @@ from hoox_async._cli.campaign import parse_campaign
 from hoox_async._cli.request_fields import FIELDS, changed_fields, described
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._report.jsonl import outcome_record
 from hoox_async._report.look_cards import sections

@@ -10,8 +10,7 @@ import attrs
 import pytest
 from batch_kit import PICTURE
 
-from hoox_async import ImageAvatar, LookEdit, LookRef
-from hoox_async._api.models import Look, LookStatus
+from hoox_async import Evidence, ImageAvatar, Look, LookEdit, LookRef, LookStatus, OutcomeState
 from hoox_async._batch.admission import (
     AwaitIntent,
     AwaitItem,
@@ -25,9 +24,8 @@ from hoox_async._batch.admission import (
 from hoox_async._batch.item_outcomes import unsent, without_credits
 from hoox_async._batch.items import Item
 from hoox_async._batch.options import BatchOptions, retry_states
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
+from hoox_async._core.intents.intent import Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.outcomes import OutcomeState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Reject, Send, Settle
 from hoox_async._core.intents.transitions import advance as step
 from hoox_async.errors import HooxError, InvalidRequest, KeyConflict

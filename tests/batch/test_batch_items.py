@@ -11,10 +11,9 @@ from batch_kit import PICTURE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, Outcome, OutcomeState, PromptAvatar
 from hoox_async._batch.input_reader import BatchInput
 from hoox_async._batch.items import Item, KeyAssigner
-from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async.errors import InvalidRequest
 
 EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")

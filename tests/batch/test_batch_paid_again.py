@@ -10,8 +10,7 @@ import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of, states
 from session_kit import store_of
 
-from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._api.models import Look, LookStatus
+from hoox_async import BatchItem, BatchRunner, HooxSession, Look, LookEdit, LookRef, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Send, Settle, Transition
 from hoox_async._io.clock import Clock

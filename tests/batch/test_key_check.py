@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, counts, edits, opened, prompts, space_of
-from session_kit import edit, intents, made, now, on_space, prompt, sends
+from session_kit import IntentState, edit, intents, made, now, on_space, prompt, sends
 
 from hoox_async import BatchRunner
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import AuthenticationError, NotSent, SessionClosed
 from hoox_async.events import Paused
 from hoox_async.sandbox import Fault, Space

@@ -16,10 +16,9 @@ from hoox_async._cli.commands.store import parse_age
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
 from hoox_async._cli.text import shown_url, without_urls
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.postgres_migrations import MIGRATIONS
 from hoox_async.errors import ConfigurationError
-from hoox_async.postgres import CopyResult
+from hoox_async.postgres import CopyResult, PostgresDatabase
 from hoox_async.sandbox import Fault
 
 SECRET = "pa55word"

@@ -13,8 +13,7 @@ import pytest
 import pytest_asyncio
 from report_kit import Pictures
 
-from hoox_async._core.intents.outcomes import Outcome
-from hoox_async._report import BatchReport
+from hoox_async import BatchReport, Outcome
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page

@@ -8,10 +8,22 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hoox_async._api.models import Look, LookDetails, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
-from hoox_async._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from hoox_async import (
+    Evidence,
+    ImageAvatar,
+    Look,
+    LookDetails,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    Outcome,
+    OutcomeState,
+    PromptAvatar,
+    Request,
+)
+from hoox_async._api.models import LookFailure
+from hoox_async._core.intents.intent import Intent, IntentState, Reason
+from hoox_async._core.intents.outcomes import outcome_of
 from hoox_async._io.protocols import Fetched
 from hoox_async.errors import BadRequest, GenerationFailed, OutcomeUnknown, TransportError
 

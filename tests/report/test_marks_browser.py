@@ -9,7 +9,7 @@ import pytest
 from browser_kit import NEEDS_BROWSER, browsed, opened, repeated_names, saved
 from report_kit import Pictures, every_state, ready
 
-from hoox_async._report import BatchReport
+from hoox_async import BatchReport
 
 pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:

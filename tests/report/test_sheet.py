@@ -21,11 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 
-from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit
-from hoox_async._core.intents.outcomes import Outcome, OutcomeState
+from hoox_async import BatchReport, ImageAvatar, Look, LookEdit, LookRef, LookStatus, Outcome, OutcomeState
 from hoox_async._io.protocols import Fetched
-from hoox_async._report import BatchReport
 from hoox_async._report.look_cards import sections, shared_beginnings
 from hoox_async._report.page_pictures import SheetPicture, file_stem
 from hoox_async._report.pages import render

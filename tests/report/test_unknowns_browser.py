@@ -11,8 +11,7 @@ import pytest
 from browser_kit import NEEDS_BROWSER, browsed, repeated_names, saved
 from report_kit import Pictures, details, ready, unknown_create, unknown_edit
 
-from hoox_async._core.intents.outcomes import Outcome
-from hoox_async._report import BatchReport
+from hoox_async import BatchReport, Outcome
 
 pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:

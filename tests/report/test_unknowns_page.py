@@ -9,10 +9,7 @@ import attrs
 import pytest
 from report_kit import Pictures, details, every_state, ready, unknown_create, unknown_edit
 
-from hoox_async._api.models import LookRef, LookStatus
-from hoox_async._api.requests import Format, LookEdit
-from hoox_async._core.intents.outcomes import Outcome
-from hoox_async._report import BatchReport
+from hoox_async import BatchReport, Format, LookEdit, LookRef, LookStatus, Outcome
 from hoox_async._report.page_pictures import SheetPicture
 from hoox_async._report.unknowns import UnknownCard, looks_of_unknowns, unknown_cards
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
+from hoox_async import Endpoint
+from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async.errors import NotSent, TransportError, UnexpectedResponse
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hoox_async._api.endpoints import Endpoint, WireRequest
+from hoox_async import Endpoint
+from hoox_async._api.endpoints import WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
 from hoox_async.sandbox.received_requests import IncomingRequest
 from hoox_async.sandbox.webhook_sender import WebhookSender

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._api.requests import PromptAvatar
+from hoox_async import PromptAvatar
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, Sandbox
 

@@ -10,11 +10,10 @@ from random import Random
 from typing import Literal
 
 import pytest
-from session_kit import edit, made, sends
+from session_kit import IntentState, edit, made, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, NotSent, WaitTimeout
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

@@ -10,9 +10,9 @@ import pytest
 from delivery_kit import PICTURE, Stage, stage
 from session_kit import edit, intent_of, made, prompt, sends
 
-from hoox_async import LookRef, LookStatus
+from hoox_async import Evidence, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import InvalidRequest
 from hoox_async.sandbox import AnswerForms, Space

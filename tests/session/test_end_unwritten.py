@@ -7,11 +7,10 @@ from random import Random
 from typing import Literal
 
 import pytest
-from session_kit import made
+from session_kit import IntentState, made
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, LookStatus
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import InProcessTransport, Space
 

@@ -13,8 +13,8 @@ from delivery_kit import Hub
 from session_kit import edit, made, prompt, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
-from hoox_async import BatchItem, BatchRunner, Event, HooxSession, LookSettled, LookStatus
-from hoox_async._api.endpoints import Endpoint, WireResponse
+from hoox_async import BatchItem, BatchRunner, Endpoint, Event, HooxSession, LookSettled, LookStatus
+from hoox_async._api.endpoints import WireResponse
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of

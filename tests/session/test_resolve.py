@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from session_kit import edit, intent_of, made, now, on_space, sends, turns
 
-from hoox_async import Budget, HooxSession, ImageAvatar, Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async import Budget, Evidence, HooxSession, ImageAvatar, Look, LookRef, LookStatus
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of

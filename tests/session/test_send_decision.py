@@ -8,8 +8,8 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from hoox_async import LookEdit, LookRef, PromptAvatar, PrunedRequest
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
+from hoox_async import Evidence, LookEdit, LookRef, PromptAvatar, PrunedRequest
+from hoox_async._core.intents.intent import Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.send_decision import (
     Outstanding,

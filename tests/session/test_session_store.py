@@ -9,8 +9,7 @@ from random import Random
 import pytest
 from session_kit import made, on_space, prompt, sends
 
-from hoox_async import BatchRunner, HooxSession, backup_store
-from hoox_async._api.endpoints import Endpoint
+from hoox_async import BatchRunner, Endpoint, HooxSession, backup_store
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async.errors import HooxError, StoreError, StoreLocked, StoreMismatch

@@ -8,8 +8,7 @@ from random import Random
 import pytest
 from session_kit import made
 
-from hoox_async import HooxSession
-from hoox_async._api.models import LookRef
+from hoox_async import HooxSession, LookRef
 from hoox_async._io.clock import Clock
 from hoox_async._session.process_quota import ProcessQuota, _quotas, process_quota
 from hoox_async._session.rate_limiter import RateLimiter

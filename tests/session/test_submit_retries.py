@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from session_kit import intent_of, intents, money, on_space, prompt, sends
+from session_kit import IntentState, intent_of, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from session_kit import RawServer, edit, intent_of, made, now, on_space, prompt
 
-from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
+from hoox_async import BatchItem, BatchRunner, Budget, Evidence, HooxSession
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Transition
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import BeforeSend

@@ -8,12 +8,11 @@ import pytest
 from delivery_kit import Stage, stage
 from session_kit import edit, intent_of, made, prompt, store_of
 
-from hoox_async import LookRef, LookStatus
+from hoox_async import Evidence, LookDetails, LookRef, LookStatus
 from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.models import LookDetails
 from hoox_async._api.responses import read_looks
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of

@@ -9,9 +9,9 @@ import pytest
 from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, store_of, turns
 
-from hoox_async import ImageAvatar, Look, LookRef, LookStatus
+from hoox_async import Evidence, ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled

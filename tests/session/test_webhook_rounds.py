@@ -6,11 +6,9 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
-from session_kit import edit, intent_of, made, store_of
+from session_kit import IntentState, edit, intent_of, made, store_of
 
-from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookRef, LookStatus
-from hoox_async._api.requests import Request
-from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async import BatchItem, BatchRunner, Evidence, ImageAvatar, LookRef, LookStatus, Request
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
 

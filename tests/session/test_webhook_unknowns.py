@@ -10,9 +10,9 @@ import pytest
 from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
-from hoox_async import HooxSession, ImageAvatar, LookRef, LookStatus
+from hoox_async import Evidence, HooxSession, ImageAvatar, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.events import LookAccepted

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async.errors import StoreError
 
