@@ -9,6 +9,8 @@
     python benchmarks/processes.py permits    # one permit of the shared quota, alone and under eight
     python benchmarks/processes.py poller     # until another process polls, and a waiter elsewhere is awake
     python benchmarks/processes.py visitor    # a single order beside a campaign in another process
+    python benchmarks/processes.py news       # whose hooks are told of a look: four workers, a load balancer
+    python benchmarks/processes.py news --kill-every 2
     python benchmarks/processes.py stranger   # four processes beside another client of the workspace
     python benchmarks/processes.py stranger --forms bare-429 together # in these forms of the quota
 
@@ -30,6 +32,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import _fleet
 import _idle_processes
 import _many_processes
 import _production
@@ -95,6 +98,14 @@ async def poller(options: argparse.Namespace) -> bool:
     with database(options.url) as url:
         is_replaced = await _many_processes.poller(url, rounds=options.rounds, lease=options.lease)
         return await _many_processes.settled(url, looks=options.looks) and is_replaced
+
+
+async def news(options: argparse.Namespace) -> bool:
+    """Four workers behind a load balancer, and which of their hooks are told of a look's end."""
+    with database(options.url) as url:
+        return await _fleet.news(
+            url, looks=options.looks, kill_every=options.kill_every, lost=options.lost, lease=options.lease
+        )
 
 
 async def visitor(options: argparse.Namespace) -> bool:
@@ -194,6 +205,12 @@ def main() -> int:
     program.add_argument("--lease", type=float, default=10.0)
     program.add_argument("--looks", type=int, default=50)
     program.set_defaults(run=poller)
+    program = add("news", help="whose hooks are told of a look, behind a load balancer")
+    program.add_argument("--looks", type=int, default=200)
+    program.add_argument("--kill-every", type=float, help="seconds between two SIGKILLs, 20 at most")
+    program.add_argument("--lost", type=float, default=0.1, help="share of the deliveries that never come")
+    program.add_argument("--lease", type=float, default=1.0, help="seconds (the default of a database is 10)")
+    program.set_defaults(run=news)
     program = add("visitor", help="a single order beside a campaign")
     program.add_argument("--orders", type=int, default=50)
     program.add_argument("--edits", type=int, default=600)

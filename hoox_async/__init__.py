@@ -82,6 +82,7 @@ from .errors import (
 from .events import (
     Answered,
     DeliveryReceived,
+    DisplayOnly,
     Event,
     Hook,
     LookAccepted,
@@ -111,6 +112,7 @@ __all__ = [
     "Costs",
     "DefaultTimeout",
     "DeliveryReceived",
+    "DisplayOnly",
     "Endpoint",
     "Estimate",
     "Event",

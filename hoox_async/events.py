@@ -160,3 +160,17 @@ for it; while they do, newer ones are dropped for this hook, which is logged. Cl
 for those that wait, then cancels them; an async hook that calls a method of a session that is being closed
 gets `SessionClosed`. When a hook raises, that is logged, and the session goes on.
 """
+
+
+class DisplayOnly:
+    """A hook that only shows or counts something: no news is lost where it is not called with it.
+
+    ``hooks=[DisplayOnly(print)]``. A session all of whose hooks are such takes over no news of looks that
+    other sessions were to tell, and leaves none behind.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+
+    def __call__(self, event: Event) -> object:
+        return self._hook(event)

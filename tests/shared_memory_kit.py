@@ -20,7 +20,7 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.clock import Clock
-from hoox_async._io.ledger import member_statements, statements, workspace_statements
+from hoox_async._io.ledger import member_statements, news_statements, statements, workspace_statements
 from hoox_async._io.ledger.binding import find_workspace
 from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Place, Row, read_budget, to_microseconds
@@ -52,7 +52,7 @@ _OUTDATED = re.compile(
 
 # The feed goes by PostgreSQL's snapshots. Here a snapshot is the number of the last commit.
 _PAGE_OF_CHANGES = (
-    "SELECT until, i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.changed_in "
+    "SELECT until, i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.teller, i.notified, i.changed_in "
     "FROM (SELECT coalesce(CAST(:until AS bigint), this_commit()) AS until) LEFT JOIN (SELECT * FROM "
     "intents WHERE workspace IN ({workspaces}) AND changed_by <> :me AND changed_in > CAST(:since AS bigint) "
     "AND changed_in <= coalesce(CAST(:until AS bigint), this_commit()) "
@@ -68,7 +68,7 @@ _IN_SQLITE = {
 }
 _NAMES = {
     text: name.lower()
-    for module in (statements, workspace_statements, member_statements)
+    for module in (statements, workspace_statements, member_statements, news_statements)
     for name, text in vars(module).items()
     if isinstance(text, str) and name.isupper()
 }

@@ -132,14 +132,17 @@ async def test_an_unknown_is_settled_by_its_own_token_or_by_a_word() -> None:
 @virtual
 @pytest.mark.guarantee("Nothing paid for is forgotten while its store is kept")
 async def test_what_an_earlier_session_paid_for_is_settled_by_the_next(tmp_path: Path) -> None:
-    """Looks that nobody waits for any more are settled and told by the next session; unknowns stay listed."""
+    """Looks that nobody waits for any more are settled and told by the next session, where both have hooks.
+
+    Unknowns stay listed.
+    """
     space, settled = workspace(), set()
 
     def note(event: Event) -> None:
         if isinstance(event, LookSettled):
             settled.add(event.key)
 
-    async with opened(space, store=tmp_path / "looks.db") as session:
+    async with opened(space, store=tmp_path / "looks.db", hooks=[note]) as session:
         for n, request in enumerate(edits(3)):
             await session.submit(request, key=f"k{n}")
         space.faults.fail_next("edit", Fault.DROP_AFTER)

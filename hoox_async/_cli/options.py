@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import ConfigurationError, Hook, HooxSession
+from hoox_async import ConfigurationError, DisplayOnly, Hook, HooxSession
 
 from .exit_codes import NoKey
 from .logs import log_event, start_logging
@@ -106,7 +106,7 @@ class Connection:
         return HooxSession(
             self.key() if key is None else key,
             store=_database_store(store) if isinstance(store, DatabaseStore) else store,
-            hooks=[*hooks, log_event],
+            hooks=[DisplayOnly(hook) for hook in (*hooks, log_event)],
             requests_per_minute=self.rpm,
             **options,
         )

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ConfigurationError
-from ..events import Event, Hook
+from ..events import DisplayOnly, Event, Hook
 from .logs import LogLimit
 
 MOST_WAITING = 10_000
@@ -38,6 +38,13 @@ class Hooks:
             if not callable(hook):
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
         self._queues = tuple(_HookQueue() for _ in self._hooks)
+
+    @property
+    def kind(self) -> Literal["none", "display", "hooks"]:
+        """What there is; ``"display"`` where all of them only show something (`display_only`)."""
+        if not self._hooks:
+            return "none"
+        return "display" if all(isinstance(hook, DisplayOnly) for hook in self._hooks) else "hooks"
 
     def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
         """Call every hook with this event. Never raises.

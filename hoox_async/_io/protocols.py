@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import attrs
 
@@ -61,12 +61,14 @@ class Transport(Protocol):
 class Workspace:
     """The workspace that a store belongs to: the API's base URL, and the key (which is not stored).
 
-    ``new_key``: the user states that this key replaces the one that the store was bound to.
+    ``new_key``: the user states that this key replaces the one that the store was bound to. ``hooks``: what
+    the session has; ``"display"`` if all of them only show something.
     """
 
     base_url: str
     api_key: str = attrs.field(repr=False)
     new_key: bool = False
+    hooks: Literal["none", "display", "hooks"] = "none"
 
 
 class Reservation(NamedTuple):
@@ -158,12 +160,10 @@ class Coordination(NamedTuple):
 
     ``may_lead`` is asked about once a second: whether this process may be the one that polls for all. If not,
     another one is. ``on_duty`` is called when its duty changes.
-    ``on_unnotified`` is called with a settled intent whose sender did not have hooks notified, and
-    ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
-    process that polls for all. They are called on the session's loop and must not raise.
+    ``on_delivery`` is called with the id of an attempt for which another process has kept a delivery, only in
+    the process that polls for all. They are called on the session's loop and must not raise.
     """
 
     may_lead: Callable[[], bool]
     on_duty: Callable[[PollDuty], None]
-    on_unnotified: Callable[[Intent], None]
     on_delivery: Callable[[str], None]

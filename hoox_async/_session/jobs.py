@@ -10,6 +10,7 @@ from contextlib import suppress
 from copy import copy
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -86,7 +87,6 @@ class LookJob:
     __slots__ = (
         "__weakref__",
         "_complete",
-        "_is_notified",
         "_last",
         "_payment",
         "_registry",
@@ -101,7 +101,6 @@ class LookJob:
         self._registry = registry
         self._payment: Payment | None = None
         self._complete = False
-        self._is_notified = False  # hooks of this process were notified of its end
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
         self._last: Look | None = None
         self.ref = ref
@@ -365,11 +364,9 @@ class JobRegistry:
         """How long a job is awaited when no timeout is given, in seconds."""
         self._is_shared = store.is_shared
         self._duty: PollDuty | None = None  # not known yet
-        self._own: set[LookRef] = set()  # of a shared store: sent or settled here; hooks here are notified
-        self._being_notified: set[LookRef] = set()  # async hooks have not run yet
         self._opened_at = clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
+        self._unwritten: set[LookRef] = set()  # waiters know their end, and no row does: the store has failed
         self._unreferenced: list[str] = []  # keys
         self._closed: HooxError | None = None
 
@@ -462,16 +459,6 @@ class JobRegistry:
         """Whether this process polls every look of the workspace that was paid for."""
         return self._polls_all and self._duty is PollDuty.ALL
 
-    def poll_until_settled(self, intent: Intent) -> None:
-        """See to it that the look of an intent that was accepted here is polled until it is settled.
-
-        The hooks of this process are notified of its end. Never raises: the caller has just recorded a
-        payment.
-        """
-        if self._is_shared and intent.ref is not None:
-            self._own.add(intent.ref)
-        self.poll_accepted(intent)
-
     def poll_accepted(self, intent: Intent) -> None:
         """If this process polls for all, poll an accepted look, awaited or not. Never raises."""
         ref = intent.ref
@@ -541,10 +528,6 @@ class JobRegistry:
 
     # --- reports about looks
 
-    def adopt(self, intents: Iterable[Intent]) -> None:
-        """Notify hooks here of the ends of these accepted intents, which an earlier session here sent."""
-        self._own.update(intent.ref for intent in intents if intent.ref is not None)
-
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: poll its look, or update its job. Never raises."""
         ref, look = intent.ref, intent.look
@@ -556,48 +539,23 @@ class JobRegistry:
         if look is None:
             return
         self._scheduler.settled_elsewhere(ref, seconds_of(intent))
-        if ref in self._unwritten:  # hooks here were notified when it could not be written here
-            self._unwritten.discard(ref)
-            self._store.confirm_notified(intent.key)
+        self._unwritten.discard(ref)
         job = self._jobs.get(ref)
-        if job is None and ref not in self._own:
-            return
-        job = job or self.job(ref)
-        # a task that awaits it may have read the end from the store already
-        is_first = ref in self._own or not job._is_settled
-        if job._payment is None:
-            job._restore(self._payment_of(intent), None)
-        job._update(look, complete=is_complete(look))
-        if is_first:
-            self._notify_settled(job, look)
+        if job is not None:
+            if job._payment is None:
+                job._restore(self._payment_of(intent), None)
+            job._update(look, complete=is_complete(look))
 
-    def ended_unnotified(self, intent: Intent) -> None:
-        """Notify the hooks of a look that is settled, for a process that did not do so."""
-        if intent.look is not None and intent.ref is not None:
-            self._notify_settled(self.job_of(intent), intent.look, for_sender=True)
+    def tell(self, intent: Intent) -> None:
+        """Call the hooks with the end of this intent's look, and have it written once they have run.
 
-    def _notify_settled(self, job: LookJob, look: Look, *, for_sender: bool = False) -> None:
-        """Notify the hooks, once, and have it written when the async ones have run too.
-
-        Where others share the store, only the sender's process answers for its hooks.
+        Never raises.
         """
-        ref, key = job.ref, job.key
-        answers = for_sender or ref in self._own
-        self._own.discard(ref)
-        if ref in self._being_notified:
-            return
-
-        def confirm() -> None:
-            self._being_notified.discard(ref)
-            if key is not None and answers:
-                self._store.confirm_notified(key)
-
-        if job._is_notified:
-            confirm()
-            return
-        job._is_notified = True
-        self._being_notified.add(ref)
-        self._hooks.emit(self._settled_event(job, look), confirm)
+        if intent.look is not None:
+            event = LookSettled(
+                intent.look, intent.key, _seconds_since_accepted(intent), intent.request.metadata
+            )
+            self._hooks.emit(event, partial(self._store.told, intent))
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""
@@ -619,26 +577,22 @@ class JobRegistry:
         return any(were_new)
 
     async def _settle(self, look: Look, complete: bool) -> bool:
-        """Record the look, update its job, notify hooks. Returns whether it was new.
+        """Record the look and update its job. Returns whether it was new.
 
-        Where others share the store, the hooks here are notified of what was sent or is held here.
+        If its row owes the news to the hooks here, writing it has them called: see `tell`. A look that has no
+        row is told by the session that holds its job.
         """
-        was_unwritten = look.ref in self._unwritten  # then its event was emitted already
         job = self._jobs.get(look.ref)
-        notifies_here = job is not None or look.ref in self._own or not self._is_shared
         if job is None or job.key is None:
             job = await self._with_payment(look.ref, job)
-        if job is None or (job.done and not was_unwritten):
+        if job is None or (job.done and look.ref not in self._unwritten):
             return False
-        # before the write: during it, a task that awaits the look may read the end from the store
-        is_first = not job._is_settled and not was_unwritten
+        was_settled = job._is_settled
         if job.key is not None:
             await self._write_settled(job.key, look)
-            if was_unwritten and look.ref not in self._unwritten:
-                self._store.confirm_notified(job.key)
         is_new = job._update(look, complete=complete)
-        if is_first and notifies_here:  # else the process that sent it notifies its hooks
-            self._notify_settled(job, look)
+        if job.key is None and not was_settled:
+            self._hooks.emit(LookSettled(look, None, None, job.metadata))
         return is_new
 
     async def _with_payment(self, ref: LookRef, job: LookJob | None) -> LookJob | None:
@@ -690,15 +644,6 @@ class JobRegistry:
                 await self._settle_once(key, settle)
             except Exception as error:
                 _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
-            else:
-                self._store.confirm_notified(key)
-
-    def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
-        payment = job._payment
-        seconds = None
-        if payment is not None and payment.accepted_at is not None:
-            seconds = (self._clock.utc() - payment.accepted_at).total_seconds()
-        return LookSettled(look, job.key, seconds, job.metadata)
 
     # --- the end of waiting
 
@@ -735,6 +680,12 @@ class JobRegistry:
         """
         while self._unreferenced:
             await self._store.forget(self._unreferenced.pop())
+
+
+def _seconds_since_accepted(intent: Intent) -> float | None:
+    if intent.accepted_at is None or intent.settled_at is None:
+        return None
+    return max(0.0, (intent.settled_at - intent.accepted_at).total_seconds())
 
 
 def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:

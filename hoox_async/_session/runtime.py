@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
-from .._core.intents.intent import Intent, IntentState
+from .._core.intents.intent import Intent
 from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
@@ -16,7 +16,7 @@ from .._io.ledger.ledger import Ledger
 from .._io.logs import failures_logged
 from .._io.protocols import Coordination, Transport, Workspace
 from .._io.tasks import TaskSet
-from ..errors import SessionClosed
+from ..errors import SessionClosed, StoreError
 from ..webhooks.hub import WebhookHub
 from .api_answers import ApiAnswers
 from .database_window import DatabaseWindow, longest_hold
@@ -33,6 +33,7 @@ from .submit import Submitter
 from .unknowns import Unknowns
 from .webhook_processor import WebhookProcessor
 
+_TELL_WITHIN = 2.0  # seconds that the store has to say what is owed
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 
 
@@ -195,8 +196,9 @@ class SessionRuntime:
         self._stop_listening = store.on_changed_elsewhere(self._changed_elsewhere)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        if store.is_shared:
-            self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
+        store.tell_by(self.registry.tell)
+        if self.hooks.kind == "hooks":
+            self.tasks.background(self._tell_owed(), "hoox-tell-owed")
         if self.hub is not None:
             self._detach = self.hub.subscribe(self.webhook_processor.accept)
             self.tasks.supervise(self.webhook_processor.restore, "hoox-restore-deliveries")
@@ -205,7 +207,6 @@ class SessionRuntime:
             Coordination(
                 self.poller.may_lead,
                 self.poller.set_duty,
-                self.registry.ended_unnotified,
                 self.webhook_processor.kept_elsewhere,
             )
         )
@@ -236,9 +237,15 @@ class SessionRuntime:
         async with AsyncExitStack() as closing:
             closing.callback(self.webhook_processor.close)
             closing.push_async_callback(self.hooks.aclose)
+            closing.push_async_callback(self._tell_owed)
             closing.push_async_callback(self.posts.cancel)
             closing.push_async_callback(self.tasks.cancel)
             closing.push_async_callback(self.posts.drain)
+
+    async def _tell_owed(self) -> None:
+        with suppress(StoreError, TimeoutError):  # then it is told later, or by another session
+            async with asyncio.timeout(_TELL_WITHIN):
+                await self.store.tell_owed()
 
     def close_now(self) -> None:
         """While it closes: cancel the outstanding POSTs and the hooks instead of waiting for them."""

@@ -101,7 +101,10 @@ class HooxSession:
         new_key: bool = False,
     ) -> None:
         key = check_api_key(os.environ.get("HOOX_API_KEY") if api_key is None else api_key)
-        self._workspace = Workspace(check_base_url(base_url), key, check_flag("new_key", new_key))
+        self._hooks = Hooks(hooks)
+        self._workspace = Workspace(
+            check_base_url(base_url), key, check_flag("new_key", new_key), self._hooks.kind
+        )
         self._limit = check_rate(requests_per_minute)
         self._timeouts = Timeouts() if timeouts is None else timeouts
         if not isinstance(self._timeouts, Timeouts):
@@ -110,7 +113,6 @@ class HooxSession:
         if webhooks is not None and not callable(getattr(webhooks, "url_for", None)):
             raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
         self._webhooks = webhooks
-        self._hooks = Hooks(hooks)
         self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)

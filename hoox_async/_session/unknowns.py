@@ -99,7 +99,7 @@ class Unknowns:
                 await self._add_candidates(intent, [ref])
 
     async def _follow(self, accepted: Intent, look: Look | None) -> None:
-        self._registry.poll_until_settled(accepted)
+        self._registry.poll_accepted(accepted)
         job = self._registry.job_of(accepted)  # referenced until it is recorded
         if look is not None and look.status.settled:
             await self._registry.publish([LookUpdate(look, is_complete(look))])

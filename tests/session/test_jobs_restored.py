@@ -85,7 +85,7 @@ async def test_a_job_made_from_its_ref_is_recorded_and_told_as_any_other(awaited
             return found
 
     store, events = Slow(), list[Event]()
-    async with on_space(store=store, poll="awaited") as (session, space):
+    async with on_space(store=store, poll="awaited", hooks=[events.append]) as (session, space):
         ref = (await session.submit(prompt(), key="order")).ref
     async with on_space(space, store=store, hooks=[events.append]) as (session, _):
         job = session.job(ref)

@@ -210,6 +210,7 @@ async def test_a_leader_that_can_t_write_whom_it_told_gives_up_its_duty_without_
     async with processes(1) as (_, (leader,)):
         store = runtime_of(leader.session).store
         leader.database.fault = _store_error
-        store.confirm_notified("k")
+        assert store._news is not None
+        store._news._told["k"] = "look_1"
         await asyncio.sleep(2 * LEASE)
         assert not leader.leads

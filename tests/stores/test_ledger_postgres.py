@@ -15,7 +15,7 @@ from postgres_kit import Server
 from store_kit import WORKSPACE, accept, child, planned, send, settle
 
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger import copy, ledger, member_statements, statements
+from hoox_async._io.ledger import copy, ledger, member_statements, news_statements, statements
 from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.shared_ledger import SharedLedger
@@ -50,10 +50,12 @@ OF_MANY = {
     "LEADERS": member_statements.LEADERS,
     "KEPT_SINCE": member_statements.KEPT_SINCE,
     "ATTEMPT_ANYWHERE": member_statements.ATTEMPT_ANYWHERE,
-    "UNNOTIFIED": member_statements.UNNOTIFIED,
-    "OWN_UNNOTIFIED": member_statements.OWN_UNNOTIFIED,
     "page of intents": copy.PARTS[1].read,
     "page of attempts": copy.PARTS[2].read,
+    "OWED": news_statements.OWED,
+    "TAKE_OVER": news_statements.TAKE_OVER,
+    "LEAVE": news_statements.LEAVE,
+    "LEAVE_ENDED": news_statements.LEAVE_ENDED,
 }
 VALUES: Mapping[str, Any] = {
     "workspace": 1,
@@ -79,8 +81,11 @@ VALUES: Mapping[str, Any] = {
     "was": 3,
     "was_crc": 0,
     "sender": "member 1",
+    "sends": 1,
+    "teller": "member 1",
     "record": "r",
     "crc": 0,
+    "nobody": "",
 }
 
 
@@ -128,7 +133,7 @@ async def test_no_statement_reads_a_whole_table(filled: tuple[Server, str]) -> N
         since = f"{next_one}:{next_one}:"
         values = {**VALUES, "since": since}
         for name, statement in OF_MANY.items():
-            text = dialect_of(schema).compile(member_statements.of_workspaces(statement, [1]))
+            text = dialect_of(schema).compile(statements.of_workspaces(statement, [1]))
             given = values | ({"since": MANY - 50} if name == "RECENT_SENDS" else {})
             cursor = ClientCursor(connection)
             cursor.execute(b"EXPLAIN (FORMAT JSON) " + cursor.mogrify(text, given).encode())

@@ -90,7 +90,7 @@ async def test_the_limit_that_a_closed_session_stated_binds_nobody_any_more(worl
         assert permits is not None
         reserved = await permits.reserve(limit, 60.0, 20.0)
         assert reserved.limit == 10
-    part = Coordination(lambda: False, lambda _: None, lambda _: None, lambda _: None)
+    part = Coordination(lambda: False, lambda _: None, lambda _: None)
     a.store.coordinate(part)
     await a.store.aclose()
     permits = b.store.shared_permits

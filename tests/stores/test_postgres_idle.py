@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Literal
 from unittest.mock import patch
 
+import attrs
 import pytest
 from postgres_kit import Server
 from shared_memory_kit import MemoryDatabase, SharedMemory, no_fault
@@ -75,9 +76,10 @@ async def messages_of_each_turn(url: str, schema: str, workspaces: int) -> dict[
         member._is_beginning = True  # no first turn by itself when a workspace is opened
         for number in range(workspaces):
             store = database.workspace(f"workspace {number}")
-            await store.open(WORKSPACE)
+            await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
             stack.push_async_callback(store.aclose)
-            store.coordinate(Coordination(lambda: True, *[lambda _: None] * 3))
+            store.tell_by(lambda _: None)
+            store.coordinate(Coordination(lambda: True, lambda _: None, lambda _: None))
         turns = (member.renew, member._sweep, member._feed.read, member._restore, member._leaders.coordinate)
         with patch.object(postgres, "execute_message", counted):
             for turn in (*turns, *turns):

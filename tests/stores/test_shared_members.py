@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any
 
+import attrs
 import pytest
 from shared_store_kit import LEASE, Process, World
-from store_kit import WORKSPACE, accept, planned, send, settle
+from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
 
+from hoox_async._api.models import LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Replace
 from hoox_async._io.clock import Clock
 from hoox_async._io.ledger import member_statements
 from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.news import write_told
 from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.ledger.transaction import Work
 from hoox_async._io.ledger.workspace_statements import CONFIRM_KEY
 from hoox_async._io.protocols import Coordination, PollDuty, Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
@@ -263,35 +265,68 @@ async def test_a_write_that_changes_nothing_moves_the_version(world: World) -> N
     assert (await a.row("a")).version == 2
 
 
-async def test_whose_hooks_were_told_is_written_for_all_workspaces_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One message says it of all looks of all workspaces; what nobody was told of stays to be told."""
-    process = await world.process()
-    stores = [process.store, *(process.database.workspace(name) for name in ("x", "y"))]
-    for store in stores:
-        if store is not process.store:
-            await store.open(WORKSPACE)
-        for key in ("told", "untold"):
-            await store.plan(planned(key))
-            await store.advance(key, send(f"att_{key}"), accept(f"look_{key}"), settle(f"look_{key}"))
-        store.confirm_notified("told")
-    engine, transactions = process.member.engine, list[object]()
-    run = engine.run
+WITH_HOOKS = attrs.evolve(WORKSPACE, hooks="hooks")
 
-    def counted(work: Work[Any], *, writes: bool = True) -> asyncio.Future[Any]:
-        transactions.append(work)
-        return run(work, writes=writes)
 
-    monkeypatch.setattr(engine, "run", counted)
-    await process.member._leaders._write_notified()
-    await process.member._leaders._write_notified()
-    assert len(transactions) == 1
-    numbers = [store._place.workspace for store in stores]
-    left = await process.member._rows(member_statements.UNNOTIFIED, numbers)
-    assert sorted((row[0], row[2]) for row in left) == [(number, "untold") for number in sorted(numbers)]
-    for store in stores[1:]:
-        await store.aclose()
+async def opened(world: World, owed: list[str]) -> SharedLedger:
+    """The workspace "x" in a process of its own, whose session has hooks: it fills ``owed`` with keys."""
+    store = (await world.process()).database.workspace("x")
+    await store.open(WITH_HOOKS)
+    store.tell_by(lambda intent: owed.append(intent.key))
+    return store
+
+
+async def end(store: SharedLedger, key: str) -> Intent:
+    """Send, accept and settle a new intent."""
+    await store.plan(planned(key))
+    return await store.advance(key, send(f"att_{key}"), accept(f"look_{key}"), settle(f"look_{key}"))
+
+
+async def test_an_end_is_owed_once_and_not_any_more_when_hooks_were_told(world: World) -> None:
+    """It is given to be told when it is written, and not again: not by reading, nor by another write."""
+    owed: list[str] = []
+    store = await opened(world, owed)
+    intent = await end(store, "k")
+    await store.advance("k")
+    await store.tell_owed()
+    assert owed == ["k"]
+    store.told(intent)
+    await store.advance("k")
+    assert store._news is not None
+    await write_told(store._engine, [store._news])
+    await store.tell_owed()
+    await store.advance("k")
+    assert owed == ["k"]
+    await store.aclose()
+
+
+async def test_what_a_closed_session_owed_is_taken_over_by_one_that_has_hooks(world: World) -> None:
+    """What hooks were told of is not told again; a living session's news is nobody else's."""
+    theirs: list[str] = []
+    ours: list[str] = []
+    first, second = await opened(world, theirs), await opened(world, ours)
+    first.told(await end(first, "told"))
+    await end(first, "untold")
+    await second.tell_owed()
+    assert ours == []
+    await first.aclose()
+    await second.tell_owed()
+    assert (theirs, ours) == (["told", "untold"], ["untold"])
+    await second.aclose()
+
+
+async def test_the_end_that_another_round_replaces_is_told_by_who_begins_that(world: World) -> None:
+    """Where a look is paid again before the news of its failure was told, that is not lost."""
+    theirs: list[str] = []
+    ours: list[str] = []
+    first, second = await opened(world, theirs), await opened(world, ours)
+    await first.plan(planned("k"))
+    failed = settle("look_1", status=LookStatus.FAILED)
+    await first.advance("k", send("att_1"), accept("look_1"), failed)
+    await second.advance("k", Replace(EDIT, "digest of k"), send("att_2"))
+    assert (theirs, ours) == (["k"], ["k"])
+    await first.aclose()
+    await second.aclose()
 
 
 async def test_a_second_session_of_the_same_database_object_is_refused(world: World) -> None:
@@ -456,7 +491,7 @@ async def test_after_a_step_of_the_clock_a_process_sends_and_one_leads(world: Wo
     duties = list[PollDuty]()
     for process in (a, b):
         process.member._leaders.add(
-            process.store._place.workspace, Coordination(lambda: True, duties.append, *[lambda _: None] * 2)
+            process.store._place.workspace, Coordination(lambda: True, duties.append, lambda _: None)
         )
         await process.member._leaders._agree()
     assert duties == [PollDuty.ALL, PollDuty.OTHERS]

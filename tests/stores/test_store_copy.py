@@ -461,7 +461,7 @@ async def test_nothing_may_be_open(path: Path, database: Database) -> None:
     with pytest.raises(StoreLocked, match="which may open it, is connected"):
         await database.to(path)
     assert await opens(path)
-    shared.coordinate(Coordination(lambda: True, print, print, print))
+    shared.coordinate(Coordination(lambda: True, print, print))
     await wait_until(lambda: database.execute("SELECT 1 FROM hoox.leaders"))
     for call in (database.to(path), database.back(look)):
         with pytest.raises(StoreLocked, match=f"workspace 'default' is open in process {os.getpid()}"):

@@ -246,7 +246,7 @@ async def opened() -> None:
         requests_per_minute=60,
         timeouts=hx.Timeouts(answer=60.0),
         webhooks=hub,
-        hooks=[hook, async_hook],
+        hooks=[hook, async_hook, hx.DisplayOnly(hook)],
         new_key=False,
         poll="awaited",
     ) as session:

@@ -8,12 +8,13 @@ from ..._core.intents.intent import Intent
 from ..logs import failures_logged
 from . import member_statements as sql
 from .intent_rows import Row
+from .statements import of_workspaces
 from .transaction import Engine, Rows
 
 _AT_ONCE = 100  # rows: about 20 ms of work
 _CHANGED_LATELY = 20_000  # transactions
 
-OnChange = Callable[[Intent], None]
+OnChange = Callable[[Intent, Row | None], None]
 
 
 class ChangeFeed:
@@ -37,10 +38,10 @@ class ChangeFeed:
             until = str(rows[0][0])
             found = [row for row in rows if row[1] is not None]
             for row in found:
-                self._publish(Row(*row[1:7]))
+                self._publish(Row(*row[1:-1]))
             more = len(found) == _AT_ONCE
             if more:
-                transaction, seq = found[-1][7], found[-1][2]
+                transaction, seq = found[-1][-1], found[-1][2]
         if self._listeners.keys() <= set(asked) and self._snapshot is since:
             # else one was opened meanwhile, and was read before this snapshot: its changes come next time; or
             # a failover was noticed, from which they are read anew
@@ -56,7 +57,7 @@ class ChangeFeed:
         self, asked: Collection[int], since: str | None, until: str | None, transaction: str, seq: int
     ) -> Rows:
         question = (
-            sql.of_workspaces(sql.CHANGES, asked or (0,)),
+            of_workspaces(sql.CHANGES, asked or (0,)),
             {
                 "me": self._me,
                 "since": since,
@@ -73,4 +74,4 @@ class ChangeFeed:
         listener = self._listeners.get(row.workspace)
         if listener is not None:
             with failures_logged(f"reading a change of {row.key!r}"):
-                listener(row.read(newer=True))
+                listener(row.read(newer=True), row)

@@ -47,7 +47,7 @@ from .postgres_url import SCHEMES, DatabaseUrl
 from .sqlite import SQLiteEngine
 from .sqlite_errors import NO_STORE_YET
 from .sqlite_file import SQLiteFile
-from .sqlite_schema import FILE_WORKSPACE, ME
+from .sqlite_schema import FILE_WORKSPACE
 from .statements import alive
 from .transaction import Engine, Question, Rows, Transaction, Work
 
@@ -106,8 +106,8 @@ PARTS = (
     _table("budgets", {"name": ""}, ("max_credits", "charged", "initial")),
     Part(
         "intents",
-        # a session on a file tells its own hooks, so nobody owes that news any more
-        f"SELECT seq, key, version, record, crc, state, CASE WHEN teller <> '{ME}' THEN '' END, notified, "  # noqa: S608
+        # no session is open, so whoever has hooks may tell what is owed
+        "SELECT seq, key, version, record, crc, state, CASE WHEN teller IS NOT NULL THEN '' END, notified, "
         "avatar_id, look_id, listed_at FROM hoox.intents WHERE workspace = :workspace AND seq > :after_0 "
         "ORDER BY seq LIMIT :size",
         "seq key version record crc state teller notified avatar_id look_id listed_at".split(),  # noqa: SIM905

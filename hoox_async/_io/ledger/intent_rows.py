@@ -13,7 +13,7 @@ from ..._api.requests import FREE
 from ..._core.intents.ages import keeps_age
 from ..._core.intents.budget import StoredBudget
 from ..._core.intents.budget_charges import charge_changes
-from ..._core.intents.intent import Intent
+from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import load_intent
 from ..._core.intents.transitions import claimed_look
 from ...errors import StoreError
@@ -31,7 +31,10 @@ class DamagedRecord(StoreError):
 
 
 class Row(NamedTuple):
-    """A stored intent. ``version`` moves with each write, and ``seq`` is its place in the plan."""
+    """A stored intent. ``version`` moves with each write, and ``seq`` is its place in the plan.
+
+    ``teller`` and ``notified``: see `news`.
+    """
 
     workspace: int
     seq: int
@@ -39,6 +42,8 @@ class Row(NamedTuple):
     version: int
     record: str
     crc: int
+    teller: str | None = None
+    notified: str | None = None
 
     def read(self, *, newer: bool) -> Intent:
         """Its intent. Raises `DamagedRecord`.
@@ -51,10 +56,11 @@ class Row(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Who writes: a member, in a workspace."""
+    """Who writes: a member, in a workspace. ``tells``: its session has hooks."""
 
     workspace: int
     me: str
+    tells: bool = False
 
     def values(self, **values: Any) -> dict[str, Any]:
         """The parameters of a statement."""
@@ -62,11 +68,28 @@ class Place(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An intent that was written, and its row's version and record; None: it was there already."""
+    """An intent that was written, and its row's version and record; None: it was there already.
+
+    ``untold``: the intent as it was before this write began another round, where its end was not told yet.
+    """
 
     intent: Intent
     version: int
     record: str | None
+    teller: str | None = None
+    notified: str | None = None
+    untold: Intent | None = None
+
+
+def is_owed(intent: Intent, teller: str | None, notified: str | None, place: Place) -> bool:
+    """Whether a session is to tell its hooks of the end of this intent. See `news`."""
+    return place.tells and teller == place.me and _is_untold(intent, notified)
+
+
+def _is_untold(intent: Intent, notified: str | None) -> bool:
+    if intent.look is None or intent.ref is None:
+        return False
+    return intent.state in (IntentState.READY, IntentState.FAILED) and notified != intent.ref.look_id
 
 
 def put(
@@ -87,12 +110,18 @@ def put(
     charge(tx, place, charge_changes(before, after), is_lost=lost_version is not None)
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost_version or (row.version + 1 if row is not None else 1)
+    teller, notified = (row.teller, row.notified) if row is not None else (None, None)
+    untold = before if attempts and teller and before and _is_untold(before, notified) else None
+    if attempts:
+        teller = place.me if place.tells else None
     values = place.values(
         age=_age(after, is_sent=bool(attempts), is_lost=lost_version is not None),
         key=after.key,
         state=after.state.value,
         version=version,
         sender=place.me if attempts else None,
+        sends=int(bool(attempts)),
+        teller=teller,
         record=record,
         crc=checksum(record),
         **of_look(claimed_look(after)),
@@ -108,7 +137,7 @@ def put(
     looks = {ref for each in changes for ref in (each.claimed, *each.paid_besides) if ref is not None}
     for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
         tx.write(sql.CLAIM, place.values(**of_look(ref)))
-    return Written(after, version, record)
+    return Written(after, version, record, teller, notified, untold)
 
 
 def _age(after: Intent, *, is_sent: bool, is_lost: bool) -> str:

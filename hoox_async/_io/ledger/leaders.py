@@ -1,9 +1,9 @@
-"""What one process does for all: polling, kept deliveries, and the news of ends that nobody else tells."""
+"""What one process does for all: polling, and kept deliveries."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...errors import StoreError
@@ -11,11 +11,8 @@ from ..clock import Clock
 from ..logs import failures_logged
 from ..protocols import Coordination, PollDuty
 from . import member_statements as sql
-from .intent_rows import Row
-from .transaction import Engine, Question, Rows, Transaction
-
-_NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives notifies its hooks
-_NOTIFIED_AT_ONCE = 500  # looks, of all workspaces together
+from .statements import of_workspaces
+from .transaction import Engine, Question, Transaction
 
 
 class Leaders:
@@ -32,21 +29,14 @@ class Leaders:
         self._parts: dict[int, _Part] = {}
         self._agreed_at = -math.inf
         self._kept_since: str | None = None
-        self._notified: set[tuple[int, str]] = set()  # not written yet: by workspace and key
-        self._unnotified_since: Mapping[tuple[int, str], float] = {}
 
     def add(self, workspace: int, coordination: Coordination) -> None:
         """Take part in what one process does for all in this workspace."""
         self._parts[workspace] = _Part(coordination)
 
-    def confirm_notified(self, workspace: int, key: str) -> None:
-        """Write soon that hooks were notified of the end of this intent's look."""
-        self._notified.add((workspace, key))
-
     async def leave(self, workspace: int) -> None:
         """Take no part any more in this workspace. Another process may lead it at once."""
         part = self._parts.pop(workspace, None)
-        await self._write_notified()
         if part is not None:
             await self._resign((workspace,))
 
@@ -55,28 +45,10 @@ class Leaders:
         self._kept_since = None
 
     async def coordinate(self) -> None:
-        """Agree on who leads, pass on deliveries, and tell what earlier sessions of this process owe."""
+        """Agree on who leads, and pass on deliveries."""
         if self._parts:
             await self._agree_while_connected()
             await self._read_deliveries()
-            await self._notify_for_earlier_sessions()
-        await self._write_notified()
-
-    async def notify_for_others(self) -> None:
-        """Have hooks notified of ends that the sender's process does not notify its own hooks of.
-
-        Its lease is over; or it lives, and has notified nobody for a while: its session was closed.
-        """
-        led = self._led()
-        found = await self._rows(sql.UNNOTIFIED, led) if led else []
-        now, known = self._clock.now(), self._unnotified_since
-        since = {(row[0], row[2]): known.get((row[0], row[2]), now) for row in found}
-        self._unnotified_since = since
-        self._notify(
-            Row(*row)
-            for *row, sender_lives in found
-            if not sender_lives or now - since[row[0], row[2]] >= _NOTIFIED_WITHIN
-        )
 
     async def _agree_while_connected(self) -> None:
         try:
@@ -136,44 +108,8 @@ class Leaders:
                 with failures_logged("passing on a kept delivery"):
                     self._parts[workspace].coordination.on_delivery(attempt_id)
 
-    async def _notify_for_earlier_sessions(self) -> None:
-        """Have hooks notified of what ended after an earlier session of this process was closed."""
-        new = [number for number, part in self._parts.items() if not part.knows_earlier]
-        if not new:
-            return
-        rows = await self._rows(sql.OWN_UNNOTIFIED, new)
-        for workspace in new:
-            if workspace in self._parts:
-                self._parts[workspace].knows_earlier = True
-        self._notify(Row(*row) for row in rows)
-
-    def _notify(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            part = self._parts.get(row.workspace)
-            if part is None or (row.workspace, row.key) in self._notified:
-                continue
-            with failures_logged(f"notifying hooks of the end of {row.key!r}"):
-                part.coordination.on_unnotified(row.read(newer=True))
-
-    async def _write_notified(self) -> None:
-        waiting = sorted(self._notified)  # in order: no deadlock
-        for start in range(0, len(waiting), _NOTIFIED_AT_ONCE):
-            part = waiting[start : start + _NOTIFIED_AT_ONCE]
-
-            def write(tx: Transaction, part: Collection[tuple[int, str]] = tuple(part)) -> None:
-                for workspace, key in part:
-                    tx.write(sql.CONFIRM_NOTIFIED, {"workspace": workspace, "key": key})
-
-            await self._engine.run(write)
-            self._notified.difference_update(part)
-
-    async def _rows(self, statement: str, workspaces: Iterable[int]) -> Rows:
-        question = self._question(statement, workspaces)
-        [rows] = await self._engine.run(lambda tx: tx.ask(question), writes=False)
-        return rows
-
     def _question(self, statement: str, workspaces: Iterable[int], **values: Any) -> Question:
-        return sql.of_workspaces(statement, workspaces), {"me": self._me, **values}
+        return of_workspaces(statement, workspaces), {"me": self._me, **values}
 
 
 class _Part:
@@ -183,7 +119,6 @@ class _Part:
         self.coordination = coordination
         self.duty: PollDuty | None = None
         self.has_read_deliveries = False
-        self.knows_earlier = False
 
     def set_duty(self, duty: PollDuty) -> None:
         """Give the session a duty that is new to it."""

@@ -34,6 +34,7 @@ from . import intent_rows
 from . import statements as sql
 from .index_changes import OPEN_STATES, apply_transitions, changes_between
 from .intent_rows import Place, Row, Written, of_look, to_units
+from .news import News, OnOwed, tell_owed
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
 
@@ -65,6 +66,8 @@ class Ledger:
         self._place = place
         self._newer = newer
         self._written: OrderedDict[str, Row] = OrderedDict()
+        self._hooks = "none"  # of its session
+        self._news: News | None = None
 
     @property
     def name(self) -> str:
@@ -137,17 +140,33 @@ class Ledger:
         """
         coordination.on_duty(PollDuty.ALL)
 
-    def confirm_notified(self, key: str) -> None:
-        """Hooks were notified that the look of this intent is settled. Returns at once, and is written soon.
+    # --- the news of ends
 
-        Without it the process that polls for all notifies its own hooks, once this process has ended.
+    def tell_by(self, on_owed: OnOwed) -> None:
+        """Call ``on_owed`` with each intent whose end this session is to tell its hooks of: see `news`.
+
+        It is called on the session's loop, and must not raise. Called again before `told` only for another
+        look of the intent.
         """
+        self._news = News(self._engine, self._place, on_owed, takes_over=self._hooks == "hooks")
+
+    async def tell_owed(self) -> None:
+        """Call it also with what earlier sessions owe, or this one by a write of which it had no answer."""
+        if self._news is not None:
+            await tell_owed(self._engine, self._place.me, {self._place.workspace: self._news})
+
+    def told(self, intent: Intent) -> None:
+        """Hooks were told that the look of this intent is done. Returns at once, and is written soon."""
+        if self._news is not None:
+            self._news.told(intent)
+            if intent.ref is not None and intent.key in self._written:
+                self._written[intent.key] = self._written[intent.key]._replace(notified=intent.ref.look_id)
 
     # --- intents: writing
 
     async def plan(self, intent: Intent) -> Intent:
         """Insert a new intent. Where its key exists already, change nothing and return the stored intent."""
-        return (await self._change(intent.key, partial(self._plan, intent))).intent
+        return self._noted(await self._change(intent.key, partial(self._plan, intent)))
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Read the intent and apply the transitions, all or none.
@@ -165,7 +184,14 @@ class Ledger:
         would give other content to what another process, which is alive, is about to send again. Then
         nothing has changed either, and nothing will.
         """
-        return (await self._change(key, partial(self._advance, key, transitions))).intent
+        return self._noted(await self._change(key, partial(self._advance, key, transitions)))
+
+    def _noted(self, written: Written) -> Intent:
+        if self._news is not None:
+            if written.untold is not None:
+                self._news.tell(written.untold)
+            self._news.found(written, written.intent)
+        return written.intent
 
     async def _change(self, key: str, work: Work[Written]) -> Written:
         try:
@@ -180,7 +206,9 @@ class Ledger:
     def _remember(self, key: str, written: Written) -> None:
         record = written.record or ""
         crc = intent_rows.checksum(record)
-        self._written[key] = Row(self._place.workspace, 0, key, written.version, record, crc)
+        self._written[key] = Row(
+            self._place.workspace, 0, key, written.version, record, crc, written.teller, written.notified
+        )
         self._written.move_to_end(key)
         if len(self._written) > _GUESSES:
             self._written.popitem(last=False)
@@ -191,7 +219,7 @@ class Ledger:
             rows, *budgets = tx.ask(self._row(intent.key), *self._budgets(changes))
             if rows:
                 row = Row(*rows[0])
-                return Written(self._read(row), row.version, None)
+                return Written(self._read(row), row.version, None, row.teller, row.notified)
             intent_rows.require_within_caps(changes, _by_name(budgets))
         indexes = [changes_between(None, intent)]
         return intent_rows.put(tx, self._place, None, None, intent, dump_intent(intent), indexes)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -18,18 +20,20 @@ from ..._core.intents.transitions import Send, Transition, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
+from . import news_statements, workspace_statements
 from . import statements as sql
-from . import workspace_statements
 from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
 from .index_changes import FORGETTABLE
 from .intent_rows import Place, Row, Written, to_microseconds
 from .ledger import PAGE, Ledger, intents_of, page_of
+from .news import write_told
 from .sqlite import MemoryEngine, SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
 from .sqlite_reader import read_store
 from .sqlite_schema import FILE_WORKSPACE, ME
 from .transaction import Transaction, Work
 
+_FLUSH_AFTER = 1.0  # seconds
 _KEPT_SENDS = timedelta(minutes=2) // timedelta(microseconds=1)
 
 _T = TypeVar("_T")
@@ -47,6 +51,10 @@ class LocalLedger(Ledger):
         self._newer = False
         self._opened: SQLiteEngine | MemoryEngine | None = None
         self._key_confirmed = False
+        self._written = OrderedDict()  # nothing is guessed: asking costs nothing
+        self._hooks = "none"
+        self._news = None
+        self._flushing: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -72,6 +80,7 @@ class LocalLedger(Ledger):
         try:
             at = Clock(asyncio.get_running_loop()).utc()
             await engine.open(at, partial(self._prepare, workspace))
+            self._hooks, self._news = workspace.hooks, None
         except Exception:  # after a cancelled opening `aclose` still has to wait for the thread
             self._opened = None
             raise
@@ -81,13 +90,38 @@ class LocalLedger(Ledger):
 
         In a forked child it does nothing, since the database belongs to the parent.
         """
-        if self._opened is not None and not self._opened.inherited:
-            await self._opened.aclose()
+        if self._opened is None or self._opened.inherited:
+            return
+        if self._flushing is not None:
+            self._flushing.cancel()
+        if self._news is not None and not self._opened.is_closed:
+            with suppress(StoreError):  # a later session tells again what it does not find as told
+                await self._news.leave()
+        await self._opened.aclose()
+
+    async def tell_owed(self) -> None:
+        """Call hooks with what earlier sessions owe, and take over what they have left to be made."""
+        if self._hooks == "hooks":  # at once: no other session has the ledger open
+            await self._write(news_statements.ADOPT)
+        await super().tell_owed()
+
+    def told(self, intent: Intent) -> None:
+        """Hooks were told that the look of this intent is done. It is written within a second."""
+        super().told(intent)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        opened = self._opened
+        if self._news is not None and opened is not None and not opened.is_closed:
+            write_told(opened, [self._news])
 
     # --- binding, on the thread
 
     def _prepare(self, workspace: Workspace, tx: Transaction, version: int) -> None:
-        self._place = Place(self._bind(workspace, tx, is_new=version == 0), ME)
+        number = self._bind(workspace, tx, is_new=version == 0)
+        self._place = Place(number, ME, workspace.hooks != "none")
         for intent in self._of_state(IntentState.SENDING, tx):
             self._advance(intent.key, recovery_transitions(intent), tx)
 

@@ -27,6 +27,7 @@ from .failover import Failover, RecentWrites
 from .index_changes import apply_transitions
 from .intent_rows import DamagedRecord, Place, Row, Written
 from .leaders import Leaders
+from .news import News, tell_owed, write_told
 from .transaction import Engine, Rows, Transaction
 
 _FEED_INTERVAL = 1.0  # seconds
@@ -59,6 +60,8 @@ class Member:
         self._tasks = TaskSet()
         self._listeners: dict[int, OnChange] = {}  # of the workspaces that are open
         self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
+        self._news: dict[int, News] = {}
+        self._unwritten_closings: dict[int, News] = {}
         self._feed = ChangeFeed(engine, me, self._listeners)
         self._leaders = Leaders(engine, me, self.clock, lease)
         self._is_beginning = False
@@ -82,6 +85,7 @@ class Member:
         self._begin(self._feed.read, _FEED_INTERVAL, "reading other processes' changes")
         self._begin(self._restore, _FEED_INTERVAL, "comparing what was written before a failover")
         self._begin(self._leaders.coordinate, _FEED_INTERVAL, "agreeing on who polls")
+        self._begin(self._write_told, _FEED_INTERVAL, "writing which looks hooks were told of")
 
     async def stop(self) -> None:
         """End the tasks. The lease runs out unless `leave` ends it."""
@@ -94,12 +98,18 @@ class Member:
     def open_workspace(self, workspace: int, on_change: OnChange) -> None:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
         self._listeners[workspace] = on_change
+        self._unwritten_closings.pop(workspace, None)
         self._closed_at.pop(workspace, None)
 
     async def close_workspace(self, workspace: int) -> None:
         """Leave this workspace alone from now on. Another process may poll it at once."""
         self._listeners.pop(workspace, None)
         self._closed_at[workspace] = self.clock.now()
+        news = self._news.pop(workspace, None)
+        if news is not None:
+            self._unwritten_closings[workspace] = news
+            with suppress(StoreError):  # then the sweep writes it
+                await self._write_closings()
         with suppress(StoreError):  # then that shows when the lease is over
             await self._leaders.leave(workspace)
 
@@ -110,9 +120,9 @@ class Member:
             self._is_beginning = True
             self.spawn(self._coordinate_soon(), "hoox-coordinate")
 
-    def confirm_notified(self, workspace: int, key: str) -> None:
-        """Write soon that hooks were notified of the end of this intent's look."""
-        self._leaders.confirm_notified(workspace, key)
+    def add_news(self, workspace: int, news: News) -> None:
+        """See to it that what this workspace owes its hooks is told, and that this is written."""
+        self._news[workspace] = news
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Run something that nobody waits for. Its failure is logged."""
@@ -177,7 +187,18 @@ class Member:
         if self._listeners:
             for row in await self._rows(sql.DEAD_SENDINGS, self._listeners):
                 await self._mark_unknown(Row(*row), presumed=True)
-            await self._leaders.notify_for_others()
+        await self._write_closings()
+        await tell_owed(self.engine, self.id, dict(self._news))
+
+    async def _write_closings(self) -> None:
+        """Have closed workspaces owe nothing any more, so that others may tell what is left."""
+        for workspace, news in tuple(self._unwritten_closings.items()):
+            await news.leave()
+            if self._unwritten_closings.get(workspace) is news:
+                del self._unwritten_closings[workspace]
+
+    async def _write_told(self) -> None:
+        await write_told(self.engine, self._news.values())
 
     async def _mark_left_sendings(self) -> None:
         """Mark as UNKNOWN what this process has left SENDING in workspaces that it has closed.
@@ -221,11 +242,11 @@ class Member:
     def _publish(self, workspace: int, intent: Intent) -> None:
         on_change = self._listeners.get(workspace)
         if on_change is not None:
-            on_change(intent)
+            on_change(intent, None)
 
     async def _rows(self, statement: str, workspaces: Iterable[int]) -> Rows:
         values = {"me": self.id, "lease": round(self._lease * 1_000_000)}
-        question = (sql.of_workspaces(statement, workspaces), values)
+        question = (statements.of_workspaces(statement, workspaces), values)
         [rows] = await self.engine.run(lambda tx: tx.ask(question), writes=False)
         return rows
 

@@ -6,10 +6,7 @@ the same for both databases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from .schema import OWES
-from .statements import COLUMNS, alive
+from .statements import COLUMNS, MAY_SWEEP, alive
 
 # --- leases
 
@@ -33,29 +30,22 @@ LEAVE = "DELETE FROM hoox.members WHERE id = :me"
 
 # --- the sweep
 
-# It has renewed in time for one lease, so every member that is alive had the time to do so too, also after
-# the database was gone for a while or its clock was set.
-_MAY_SWEEP = (
-    "EXISTS (SELECT 1 FROM hoox.members s WHERE s.id = :me AND s.expires_at >= (SELECT {now}) + :lease / 2 "
-    "AND s.expires_at <= (SELECT {now}) + 2 * :lease AND s.steady_since + :lease <= (SELECT {now}) "
-    "AND s.timeline = (SELECT {timeline}))"
-)
 _SENDER_IS_DEAD = (
     "NOT EXISTS (SELECT 1 FROM hoox.members m "  # noqa: S608
     f"WHERE m.id = i.member AND {alive('m')})"
 )
 DEAD_SENDINGS = COLUMNS + (
-    f"WHERE i.state = 'sending' AND i.workspace IN ({{workspaces}}) AND {_SENDER_IS_DEAD} AND {_MAY_SWEEP} "
+    f"WHERE i.state = 'sending' AND i.workspace IN ({{workspaces}}) AND {_SENDER_IS_DEAD} AND {MAY_SWEEP} "
     "ORDER BY i.seq"
 )
 LEFT_SENDING = COLUMNS + "WHERE i.state = 'sending' AND i.workspace IN ({workspaces}) AND i.member = :me"
 IS_DEAD = (
     "SELECT 1 FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key "  # noqa: S608
-    f"AND i.state = 'sending' AND {_SENDER_IS_DEAD} AND {_MAY_SWEEP}"
+    f"AND i.state = 'sending' AND {_SENDER_IS_DEAD} AND {MAY_SWEEP}"
 )
 STILL_DEAD = (  # a guard of its own: it changes nothing
     "UPDATE hoox.intents AS i SET version = CASE WHEN i.state = 'sending' AND "  # noqa: S608
-    f"{_SENDER_IS_DEAD} AND {_MAY_SWEEP} THEN i.version END WHERE i.workspace = :workspace AND i.key = :key"
+    f"{_SENDER_IS_DEAD} AND {MAY_SWEEP} THEN i.version END WHERE i.workspace = :workspace AND i.key = :key"
 )
 
 # --- the feed of changes
@@ -65,7 +55,8 @@ STILL_DEAD = (  # a guard of its own: it changes nothing
 # snapshot can't be seen, unless a dump of another server was restored here. What is changed while pages are
 # read is not visible in their common end, and is read next time.
 CHANGES = (
-    "SELECT until::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.changed_in::text "
+    "SELECT until::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.teller, i.notified, "
+    "i.changed_in::text "
     "FROM (SELECT coalesce(CAST(:until AS pg_snapshot), pg_current_snapshot())) AS one (until) "
     "LEFT JOIN LATERAL (SELECT * FROM hoox.intents i "
     "WHERE i.workspace IN ({workspaces}) AND i.changed_by <> :me "
@@ -107,29 +98,3 @@ KEPT_SINCE = _KEPT + (
     "AND NOT pg_visible_in_snapshot(d.kept_in, CAST(:since AS pg_snapshot))"
 )
 ATTEMPT_ANYWHERE = COLUMNS + "JOIN hoox.attempts a ON a.intent = i.seq WHERE a.id = :id LIMIT 1"
-
-# --- the news of ends
-
-# Those that owe are few, which no statistics tell PostgreSQL: with an order and a limit it reads their index.
-_OWING = (
-    "(SELECT * FROM hoox.intents WHERE workspace IN ({workspaces}) "  # noqa: S608
-    f"AND {OWES} {{of}} ORDER BY workspace, seq LIMIT 5000) i"
-)
-UNNOTIFIED = (
-    "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, m.id IS NOT NULL "  # noqa: S608
-    f"FROM {_OWING.replace('{of}', '')} LEFT JOIN hoox.members m ON m.id = i.teller AND {alive('m')} "
-    "ORDER BY 7, i.seq LIMIT 500"
-)
-OWN_UNNOTIFIED = (
-    "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc "  # noqa: S608
-    f"FROM {_OWING.replace('{of}', 'AND teller = :me')} ORDER BY i.seq"
-)
-CONFIRM_NOTIFIED = (
-    "UPDATE hoox.intents SET notified = look_id WHERE workspace = :workspace AND key = :key "  # noqa: S608
-    f"AND {OWES}"
-)
-
-
-def of_workspaces(statement: str, workspaces: Iterable[int]) -> str:
-    """The statement for these workspaces."""
-    return statement.replace("{workspaces}", ", ".join(map(str, sorted(workspaces))))

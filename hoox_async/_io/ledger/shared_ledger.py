@@ -17,9 +17,10 @@ from ..protocols import Coordination, SharedPermits, Workspace
 from . import statements as sql
 from . import workspace_statements
 from .binding import Binding, bind
-from .intent_rows import Place, Written, from_units
+from .intent_rows import Place, Row, Written, from_units
 from .ledger import Ledger
 from .member import Member
+from .news import OnOwed
 from .transaction import LeaseOver, Work
 
 if TYPE_CHECKING:
@@ -87,11 +88,6 @@ class SharedLedger(Ledger):
         """Take part in what one process does for all, until the ledger is closed."""
         self._require_member().coordinate(self._place.workspace, coordination)
 
-    def confirm_notified(self, key: str) -> None:
-        """Hooks were notified that the look of this intent is settled. It is written soon."""
-        if self._member is not None:
-            self._member.confirm_notified(self._place.workspace, key)
-
     def read_unopened(self) -> AsyncIterator[Intent]:
         """Every intent of the workspace; none where the database does not have it (yet)."""
         return self._database.read_workspace(self._workspace)
@@ -108,11 +104,12 @@ class SharedLedger(Ledger):
                 await self._database.open()
             member = self._database.require_member()
             super().__init__(member.engine, Place(0, member.id), newer=True)
+            self._hooks = workspace.hooks
             self._member = member
             row, self._binding = await bind(
                 member.engine, self._workspace, workspace, self.name, self._is_free
             )
-            self._place, self._quota = Place(row.id, member.id), row.quota
+            self._place, self._quota = Place(row.id, member.id, workspace.hooks != "none"), row.quota
             await self._mark_own_as_unknown()
             member.open_workspace(row.id, self._publish)
             self._key_confirmed = False
@@ -197,10 +194,18 @@ class SharedLedger(Ledger):
         member.recent.add_budget(member.clock.now(), self._place.workspace, created)
         return stored
 
-    def _publish(self, intent: Intent) -> None:
+    def tell_by(self, on_owed: OnOwed) -> None:
+        """Call ``on_owed`` with each intent whose end this session is to tell its hooks of."""
+        super().tell_by(on_owed)
+        if self._news is not None:
+            self._require_member().add_news(self._place.workspace, self._news)
+
+    def _publish(self, intent: Intent, row: Row | None) -> None:
         for listener in tuple(self._listeners):
             with failures_logged("hearing of another process's change"):
                 listener(intent)
+        if row is not None and self._news is not None:
+            self._news.found(row, intent)
 
     def _require_member(self) -> Member:
         if self._member is None:

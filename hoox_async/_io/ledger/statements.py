@@ -6,6 +6,8 @@ of the transaction is written. So what was decided from what was read needs no l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .schema import OPEN
 
 _ALIVE = (
@@ -22,7 +24,22 @@ def alive(alias: str) -> str:
     return _ALIVE.replace("{alias}", alias)
 
 
-COLUMNS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
+def of_workspaces(statement: str, workspaces: Iterable[int]) -> str:
+    """The statement for these workspaces."""
+    return statement.replace("{workspaces}", ", ".join(map(str, sorted(workspaces))))
+
+
+COLUMNS = (
+    "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.teller, i.notified FROM hoox.intents i "
+)
+
+# It has renewed in time for one lease, so every member that is alive had the time to do so too, also after
+# the database was gone for a while or its clock was set.
+MAY_SWEEP = (
+    "EXISTS (SELECT 1 FROM hoox.members s WHERE s.id = :me AND s.expires_at >= (SELECT {now}) + s.lease / 2 "
+    "AND s.expires_at <= (SELECT {now}) + 2 * s.lease AND s.steady_since + s.lease <= (SELECT {now}) "
+    "AND s.timeline = (SELECT {timeline}))"
+)
 
 # --- intents: what a write reads
 
@@ -54,13 +71,14 @@ _LAST_PLACE = "coalesce((SELECT max(l.place) FROM hoox.listed l WHERE l.workspac
 _LISTED_AT = f"CASE :age WHEN 'sent' THEN {_LAST_PLACE} WHEN 'kept' THEN {{kept}} END"
 INSERT = (
     "INSERT INTO hoox.intents (workspace, key, state, version, member, teller, avatar_id, look_id, record, "  # noqa: S608
-    "crc, changed_in, changed_by, listed_at) VALUES (:workspace, :key, :state, :version, :sender, :sender, "
+    "crc, changed_in, changed_by, listed_at) VALUES (:workspace, :key, :state, :version, :sender, :teller, "
     f":avatar_id, :look_id, :record, :crc, {{xid}}, :me, {_LISTED_AT.format(kept='NULL')})"
 )
 UPDATE = (
     "UPDATE hoox.intents SET version = CASE WHEN version = :was AND crc = :was_crc "  # noqa: S608 -- guard
     "THEN CAST(:version AS bigint) END, state = :state, member = coalesce(:sender, member), "
-    "teller = coalesce(:sender, teller), avatar_id = :avatar_id, look_id = :look_id, record = :record, "
+    "teller = CASE WHEN :sends = 1 THEN CAST(:teller AS text) ELSE teller END, avatar_id = :avatar_id, "
+    "look_id = :look_id, record = :record, "
     f"crc = :crc, changed_in = {{xid}}, changed_by = :me, listed_at = {_LISTED_AT.format(kept='listed_at')} "
     "WHERE workspace = :workspace AND key = :key"
 )

@@ -334,7 +334,7 @@ class SubmitAttempt:
         return await self._intents.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
-        self._registry.poll_until_settled(accepted)
+        self._registry.poll_accepted(accepted)
         return await self._webhook_processor.apply_early_deliveries(accepted, self._id)
 
     async def _record_failure(self, error: Exception) -> Intent | None:

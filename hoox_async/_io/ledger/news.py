@@ -1,0 +1,139 @@
+"""Who is told that a look is done: the news that a row owes, which its teller's hooks are called with.
+
+A row says who owes the news of its end (``teller``) and which look hooks were told of (``notified``). The
+teller is the member whose session sent it last, if that has hooks. Its session tells whatever settled row of
+its own it comes across: what it has written itself, what it reads of others' changes, and what it looks for
+here. Another session takes such a row over once its teller's session was closed or its member's lease is
+over. So each end is told once where nothing fails, and at least once otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+
+from ..._core.intents.intent import Intent
+from ..logs import failures_logged
+from . import news_statements as sql
+from .intent_rows import Place, Row, Written, is_owed
+from .statements import of_workspaces
+from .transaction import Engine, Question, Transaction
+
+_AT_ONCE = 500  # looks that are written as told in one message
+_REMEMBERED = 10_000  # looks that hooks here were called with
+
+OnOwed = Callable[[Intent], None]
+
+
+class News:
+    """The news that the session of one open workspace owes its hooks.
+
+    ``on_owed`` is called with an intent whose end hooks are to be told of, on the session's loop; it must not
+    raise. `told` is to be called once they were. ``takes_over``: also what sessions owe that are gone.
+    """
+
+    def __init__(self, engine: Engine, place: Place, on_owed: OnOwed, *, takes_over: bool) -> None:
+        self._engine = engine
+        self._place = place
+        self._on_owed = on_owed
+        self.takes_over = takes_over
+        # by key and look: a row that was read before it was written as told is not told again
+        self._begun: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._told: dict[str, str] = {}  # the look by key: hooks were told, and it is not written yet
+
+    @property
+    def tells(self) -> bool:
+        """Whether its session has hooks."""
+        return self._place.tells
+
+    def found(self, found: Row | Written, intent: Intent) -> None:
+        """Tell the hooks here of the end of this intent, if its row owes that to them."""
+        if is_owed(intent, found.teller, found.notified, self._place):
+            self.tell(intent)
+
+    def tell(self, intent: Intent) -> None:
+        """Tell the hooks here of the end of this intent, unless they were called with it."""
+        ref = intent.ref
+        if self._place.tells and ref is not None and (intent.key, ref.look_id) not in self._begun:
+            self._begun[intent.key, ref.look_id] = None
+            if len(self._begun) > _REMEMBERED:
+                self._begun.popitem(last=False)
+            with failures_logged(f"telling hooks of the end of {intent.key!r}"):
+                self._on_owed(intent)
+
+    def told(self, intent: Intent) -> None:
+        """Hooks were told of this end. It is written with the next `write_told`."""
+        if intent.ref is not None:
+            self._told[intent.key] = intent.ref.look_id
+
+    async def leave(self) -> None:
+        """Owe nothing any more: sessions with hooks may take over what is not told yet."""
+        await write_told(self._engine, [self])
+        if not self._place.tells:
+            return
+        question = self._question(sql.LEAVE_ENDED, nobody=self._nobody)
+        while (await self._engine.run(lambda tx: tx.ask(question)))[0]:
+            pass
+        await self._engine.run(lambda tx: tx.write(*self._question(sql.LEAVE, nobody=self._nobody)))
+
+    @property
+    def _nobody(self) -> str | None:
+        """What stands for the teller of what is left: a session that only shows owes nobody anything."""
+        return sql.CLOSED if self.takes_over else None
+
+    def _question(self, statement: str, **values: object) -> Question:
+        return statement, self._place.values(**values)
+
+    def take_told(self) -> Sequence[tuple[int, str, str]]:
+        """Workspace, key and look of what hooks were told of, and which is to be written: 500 at most."""
+        taken = list(self._told.items())[:_AT_ONCE]
+        for key, _ in taken:
+            del self._told[key]
+        return [(self._place.workspace, key, look_id) for key, look_id in taken]
+
+    def put_back(self, key: str, look_id: str) -> None:
+        """It could not be written, and is written later, unless the key's next look was told meanwhile."""
+        self._told.setdefault(key, look_id)
+
+
+async def tell_owed(engine: Engine, me: str, news: Mapping[int, News]) -> None:
+    """Tell what sessions here owe, by their workspaces, and take over what sessions owe that are gone."""
+    tell = [number for number, each in news.items() if each.tells]
+    take_over = [number for number in tell if news[number].takes_over]
+    if not tell:
+        return
+    questions = [(of_workspaces(sql.TAKE_OVER, take_over), {"me": me})] if take_over else []
+    owed = (of_workspaces(sql.OWED, tell), {"me": me})
+    *_, rows = await engine.run(lambda tx: tx.ask(*questions, owed))
+    for row in (Row(*each) for each in rows):
+        with failures_logged(f"reading the end of {row.key!r}"):
+            news[row.workspace].found(row, row.read(newer=True))
+
+
+def write_told(engine: Engine, news: Iterable[News]) -> asyncio.Future[None]:
+    """Write which looks hooks were told of. No other process reads that as a change.
+
+    The result need not be awaited.
+    """
+    told = sorted(
+        ((place, each) for each in news for place in each.take_told()), key=itemgetter(0)
+    )  # in order: no deadlock
+
+    def write(tx: Transaction) -> None:
+        for (workspace, key, look_id), _ in told:
+            tx.write(sql.TOLD, {"workspace": workspace, "key": key, "look_id": look_id})
+
+    def flushed(written: asyncio.Future[None]) -> None:
+        if written.cancelled() or written.exception() is not None:
+            for (_, key, look_id), each in told:
+                each.put_back(key, look_id)
+
+    if not told:
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        return nothing
+    written = engine.run(write)
+    written.add_done_callback(flushed)
+    return written

@@ -1,0 +1,43 @@
+"""The SQL of who is told that a look is done. See `statements`."""
+
+from __future__ import annotations
+
+from .schema import OPEN, OWES
+from .statements import COLUMNS, MAY_SWEEP, alive
+
+CLOSED = ""
+"""The teller of rows whose session was closed."""
+
+# Those that owe are few, which no statistics tell PostgreSQL: with an order and a limit it reads their index.
+_OWING = (
+    "(SELECT * FROM hoox.intents WHERE workspace IN ({workspaces}) "  # noqa: S608
+    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 500) i"
+)
+OWED = COLUMNS.replace("hoox.intents i", _OWING) + "ORDER BY i.seq"
+
+_IS_GONE = (
+    "(teller = '' OR (NOT EXISTS (SELECT 1 FROM hoox.members m "  # noqa: S608
+    f"WHERE m.id = intents.teller AND {alive('m')}) AND {MAY_SWEEP}))"
+)
+# The conditions stand in the outer statement too: of two members that take the same row one finds it taken.
+TAKE_OVER = (
+    "UPDATE hoox.intents SET teller = :me WHERE seq IN (SELECT seq FROM hoox.intents "  # noqa: S608
+    f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} "
+    f"ORDER BY workspace, seq LIMIT 100) AND {OWES} AND teller <> :me AND {_IS_GONE}"
+)
+TOLD = (
+    "UPDATE hoox.intents SET notified = look_id "
+    "WHERE workspace = :workspace AND key = :key AND look_id = :look_id"
+)
+ADOPT = (
+    "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND teller = '' "  # noqa: S608
+    f"AND state IN {OPEN}"
+)
+_LEAVE = (
+    "UPDATE hoox.intents SET teller = CAST(:nobody AS text) WHERE workspace = :workspace AND teller = :me "
+)
+LEAVE = _LEAVE + f"AND state IN {OPEN}"
+LEAVE_ENDED = (
+    _LEAVE + "AND seq IN (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
+    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 100) RETURNING seq"
+)
