@@ -261,6 +261,10 @@ class SQLiteMemory(SQLiteFile):
             raise
         self._kept = db
 
+    def __del__(self) -> None:
+        if self._kept is not None:  # it ends with its ledger; else Python 3.13 warns
+            self._kept.close()
+
     def close(self) -> None:
         """Close it until it is opened again."""
         self._db = None
