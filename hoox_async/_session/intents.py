@@ -69,12 +69,12 @@ class Intents:
         self.sign = after_write(self._clock.now(), began, failed=False)
 
     async def plan(self, intent: Intent) -> Intent:
-        """Insert a new intent, as `Store.plan` does."""
+        """Insert a new intent, as `Ledger.plan` does."""
         with self.writing():
             return await self._store.plan(intent)
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
-        """Write to an intent as `Store.advance` does, and wake who waits for another process to change it.
+        """Write to an intent as `Ledger.advance` does, and wake who waits for another process to change it.
 
         A store shows changes of other processes only, and this one may come before theirs are read.
         """

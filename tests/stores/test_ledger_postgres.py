@@ -81,7 +81,7 @@ VALUES: Mapping[str, Any] = {
     "was": 3,
     "was_crc": 0,
     "sender": "member 1",
-    "sends": 1,
+    "sets_teller": 1,
     "teller": "member 1",
     "record": "r",
     "crc": 0,

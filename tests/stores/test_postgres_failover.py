@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 
+import attrs
 import pytest
 from postgres_kit import Proxy, Server, TestRun
 from shared_memory_kit import SharedMemory
@@ -148,6 +149,25 @@ async def test_every_process_writes_its_own_again_and_the_latest_write_stays() -
             for process in both:
                 await notice(process)
             assert await world.two.store.get(["a", "b", "c"]) == before
+
+
+async def test_who_owes_the_news_of_an_end_is_written_again_too() -> None:
+    """A look that was accepted before a failover, and ends after it elsewhere, is told by its sender."""
+    async with two_processes() as world:
+        store, owed = world.one.database.workspace("x"), list[str]()
+        await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
+        store.tell_by(lambda intent: owed.append(intent.key))
+        copy = world.copy()
+        await pay(store, "k")
+        world.fail_over(copy)
+        await notice(world.one)
+        other = world.two.database.workspace("x")
+        await other.open(WORKSPACE)
+        await other.advance("k", settle("look_k"))
+        await store.tell_owed()
+        assert owed == ["k"]
+        await other.aclose()
+        await store.aclose()
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 from pathlib import Path
 
+import attrs
 import pytest
 from store_kit import NOW, WORKSPACE, child, planned
 
 from hoox_async._io.ledger.file_lock import FileLock
 from hoox_async._io.ledger.local_ledger import FileLedger
+from hoox_async._io.ledger.news import News
 from hoox_async.errors import StoreError, StoreLocked
 
 HOLD = """
@@ -124,3 +127,25 @@ async def test_an_open_that_fails_frees_the_lock(path: Path) -> None:
     lock = FileLock(str(path))
     lock.acquire(NOW)
     lock.release()
+
+
+async def test_a_closing_that_is_cancelled_releases_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it writes what hooks were told: a later session tells that again."""
+    store, leaving = FileLedger(path), asyncio.Event()
+    await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
+    store.tell_by(lambda _: None)
+
+    async def leave(_: News) -> None:
+        leaving.set()
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(News, "leave", leave)
+    closing = asyncio.create_task(store.aclose())
+    await leaving.wait()
+    closing.cancel()
+    await asyncio.wait([closing])
+    other = FileLedger(path)
+    await other.open(WORKSPACE)
+    await other.aclose()

@@ -32,12 +32,13 @@ _log = logging.getLogger("hoox_async")
 class RecentWrite(NamedTuple):
     """The latest acknowledged write of an intent by this member.
 
-    ``at``: when it was acknowledged last, in the loop's time.
+    ``at``: when it was acknowledged last, in the loop's time. ``teller``: who owed the news of its end.
     """
 
     at: float
     version: int
     record: str
+    teller: str | None = None
 
     def is_lost(self, row: Row | None) -> bool:
         """Whether this row, which is stored now, shows that the write has not survived."""
@@ -56,9 +57,11 @@ class RecentWrites:
         self._writes: OrderedDict[tuple[int, str], RecentWrite] = OrderedDict()  # the oldest first
         self._budgets: dict[tuple[int, str], tuple[float, StoredBudget]] = {}  # and when they were opened
 
-    def add(self, at: float, workspace: int, key: str, version: int, record: str) -> None:
+    def add(
+        self, at: float, workspace: int, key: str, version: int, record: str, teller: str | None = None
+    ) -> None:
         """A write was acknowledged."""
-        self._writes[workspace, key] = RecentWrite(at, version, record)
+        self._writes[workspace, key] = RecentWrite(at, version, record, teller)
         self._writes.move_to_end((workspace, key))
         self._forget(at)
 
@@ -156,7 +159,7 @@ class Failover:
             _log.error("%s was lost in the failover, and can't be written again: %s", key, error)
             return
         if written is not None:  # the next failover may lose it too
-            self._recent.add(self._clock.now(), workspace, key, mine.version, mine.record)
+            self._recent.add(self._clock.now(), workspace, key, mine.version, mine.record, mine.teller)
             _log.warning("%s was lost in the failover, and was written again", key)
 
 
@@ -178,4 +181,5 @@ def restore(place: Place, key: str, lost: RecentWrite, tx: Transaction) -> Writt
         raise LookTaken(ref, owners[0][0])
     before = row.read(newer=True) if row is not None else None
     changes = [changes_between(before, intent)]
-    return intent_rows.put(tx, place, row, before, intent, lost.record, changes, lost_version=lost.version)
+    lost_write = intent_rows.LostWrite(lost.version, lost.teller)
+    return intent_rows.put(tx, place, row, before, intent, lost.record, changes, lost=lost_write)

@@ -92,6 +92,13 @@ def _is_untold(intent: Intent, notified: str | None) -> bool:
     return intent.state in (IntentState.READY, IntentState.FAILED) and notified != intent.ref.look_id
 
 
+class LostWrite(NamedTuple):
+    """The version of a write that a failover has lost, and who owed the news of its end."""
+
+    version: int
+    teller: str | None
+
+
 def put(
     tx: Transaction,
     place: Place,
@@ -101,26 +108,28 @@ def put(
     record: str,
     changes: Sequence[IndexChanges],
     *,
-    lost_version: int | None = None,
+    lost: LostWrite | None = None,
 ) -> Written:
     """Write an intent over its row as it was read, with its indexes and what it charges.
 
-    ``lost_version``: it had that version before a failover has lost it, and is charged whatever the caps are.
+    ``lost``: a failover has lost this write. It is charged whatever the caps are.
     """
-    charge(tx, place, charge_changes(before, after), is_lost=lost_version is not None)
+    charge(tx, place, charge_changes(before, after), is_lost=lost is not None)
     attempts = [attempt for change in changes for attempt in change.attempts]
-    version = lost_version or (row.version + 1 if row is not None else 1)
+    version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
     untold = before if attempts and teller and before and _is_untold(before, notified) else None
-    if attempts:
+    if lost is not None:
+        teller = lost.teller
+    elif attempts:
         teller = place.me if place.tells else None
     values = place.values(
-        age=_age(after, is_sent=bool(attempts), is_lost=lost_version is not None),
+        age=_age(after, is_sent=bool(attempts), is_lost=lost is not None),
         key=after.key,
         state=after.state.value,
         version=version,
         sender=place.me if attempts else None,
-        sends=int(bool(attempts)),
+        sets_teller=int(bool(attempts) or lost is not None),
         teller=teller,
         record=record,
         crc=checksum(record),

@@ -94,10 +94,12 @@ class LocalLedger(Ledger):
             return
         if self._flushing is not None:
             self._flushing.cancel()
-        if self._news is not None and not self._opened.is_closed:
-            with suppress(StoreError):  # a later session tells again what it does not find as told
-                await self._news.leave()
-        await self._opened.aclose()
+        try:
+            if self._news is not None and not self._opened.is_closed:
+                with suppress(StoreError):  # a later session tells again what it does not find as told
+                    await self._news.leave()
+        finally:
+            await self._opened.aclose()
 
     async def tell_owed(self) -> None:
         """Call hooks with what earlier sessions owe, and take over what they have left to be made."""

@@ -237,7 +237,7 @@ class Member:
     def note(self, workspace: int, key: str, written: Written) -> None:
         """A write was acknowledged: a failover may lose it."""
         if written.record is not None:
-            self.recent.add(self.clock.now(), workspace, key, written.version, written.record)
+            self.recent.add(self.clock.now(), workspace, key, written.version, written.record, written.teller)
 
     def _publish(self, workspace: int, intent: Intent) -> None:
         on_change = self._listeners.get(workspace)

@@ -19,9 +19,8 @@ from ..logs import failures_logged
 from . import news_statements as sql
 from .intent_rows import Place, Row, Written, is_owed
 from .statements import of_workspaces
-from .transaction import Engine, Question, Transaction
+from .transaction import Engine, Transaction
 
-_AT_ONCE = 500  # looks that are written as told in one message
 _REMEMBERED = 10_000  # looks that hooks here were called with
 
 OnOwed = Callable[[Intent], None]
@@ -73,25 +72,23 @@ class News:
         await write_told(self._engine, [self])
         if not self._place.tells:
             return
-        question = self._question(sql.LEAVE_ENDED, nobody=self._nobody)
-        while (await self._engine.run(lambda tx: tx.ask(question)))[0]:
-            pass
-        await self._engine.run(lambda tx: tx.write(*self._question(sql.LEAVE, nobody=self._nobody)))
+        values = self._place.values(nobody=self._nobody)
+        questions = ((sql.LEAVE_ENDED, values), (of_workspaces(sql.OWED, [self._place.workspace]), values))
+        left = True
+        while left:  # a page at a time
+            _, rows = await self._engine.run(lambda tx: tx.ask(*questions))
+            left = bool(rows)
+        await self._engine.run(lambda tx: tx.write(sql.LEAVE, values))
 
     @property
     def _nobody(self) -> str | None:
         """What stands for the teller of what is left: a session that only shows owes nobody anything."""
         return sql.CLOSED if self.takes_over else None
 
-    def _question(self, statement: str, **values: object) -> Question:
-        return statement, self._place.values(**values)
-
     def take_told(self) -> Sequence[tuple[int, str, str]]:
-        """Workspace, key and look of what hooks were told of, and which is to be written: 500 at most."""
-        taken = list(self._told.items())[:_AT_ONCE]
-        for key, _ in taken:
-            del self._told[key]
-        return [(self._place.workspace, key, look_id) for key, look_id in taken]
+        """Workspace, key and look of what hooks were told of, which the caller writes."""
+        taken, self._told = self._told, {}
+        return [(self._place.workspace, key, look_id) for key, look_id in taken.items()]
 
     def put_back(self, key: str, look_id: str) -> None:
         """It could not be written, and is written later, unless the key's next look was told meanwhile."""
@@ -117,9 +114,8 @@ def write_told(engine: Engine, news: Iterable[News]) -> asyncio.Future[None]:
 
     The result need not be awaited.
     """
-    told = sorted(
-        ((place, each) for each in news for place in each.take_told()), key=itemgetter(0)
-    )  # in order: no deadlock
+    taken = [(place, each) for each in news for place in each.take_told()]
+    told = sorted(taken, key=itemgetter(0))  # in one order: no deadlock
 
     def write(tx: Transaction) -> None:
         for (workspace, key, look_id), _ in told:

@@ -39,5 +39,5 @@ _LEAVE = (
 LEAVE = _LEAVE + f"AND state IN {OPEN}"
 LEAVE_ENDED = (
     _LEAVE + "AND seq IN (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
-    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 100) RETURNING seq"
+    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 100)"
 )

@@ -12,17 +12,19 @@ from .local_ledger import FileLedger, MemoryLedger
 def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
     """The store for what a session was given: None is a store in memory, a path one in a SQLite file.
 
-    A ``postgresql://`` URL is the workspace ``"default"`` of that database. A `Store` object is returned as
-    it is. Nothing is opened yet: ``await store.open(workspace)`` does that. Raises `ConfigurationError` for
+    A ``postgresql://`` URL is the workspace ``"default"`` of that database. A `Ledger` is returned as it is.
+    Nothing is opened yet: ``await store.open(workspace)`` does that. Raises `ConfigurationError` for
     anything else.
     """
     if store is None:
         return MemoryLedger()
     if isinstance(store, str | os.PathLike):
         return _from_text(os.fspath(store))
-    if callable(getattr(store, "advance", None)) and callable(getattr(store, "plan", None)):
+    if isinstance(store, Ledger):
         return store
-    raise ConfigurationError(f"store: {store!r} is neither None, the path of a file, nor a Store")
+    raise ConfigurationError(
+        f"store: {store!r} is neither None, the path of a file, nor a workspace of a PostgresDatabase"
+    )
 
 
 def is_database(store: object) -> bool:
