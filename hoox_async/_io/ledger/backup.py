@@ -66,11 +66,26 @@ def copy_state(path: str | os.PathLike[str]) -> str | None:
         return copied_in(SQLiteTransaction(db)).problem
 
 
-def _use_copied(name: str, tx: Transaction) -> None:
+def _require_copied(name: str, tx: Transaction) -> None:
     found = copied_in(tx)
     found.require_whole(name)
     if found.moved_by is None:
         raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
+
+
+def _require_copied_file(name: str, path: str) -> None:
+    """Look before the file is opened to be written: that changes also one that needs no recovery."""
+    lock = FileLock(path)
+    lock.acquire(datetime.now(UTC))
+    try:
+        with closing(connect_to_read(name, in_use=False)) as db:
+            _require_copied(name, SQLiteTransaction(db))
+    finally:
+        lock.release()
+
+
+def _use_copied(name: str, tx: Transaction) -> None:
+    _require_copied(name, tx)
     tx.write(workspace_statements.USE_COPIED, {"workspace": 1})
 
 
@@ -81,6 +96,7 @@ def recover(name: str) -> None:
         if not Path(path).is_file():
             raise StoreError("there is no such file")
         if not missing_wal.is_incomplete(path):
+            _require_copied_file(name, path)
             file = SQLiteFile(name)
             file.open_existing(datetime.now(UTC))
             try:

@@ -52,9 +52,9 @@ class Member:
     def __init__(self, engine: Engine, for_lease: Engine, me: str, lease: float) -> None:
         self.engine = engine
         self.id = me
-        self.recent = RecentWrites()
-        self.clock = Clock(asyncio.get_running_loop(), lambda: self.epoch)
-        self.failover = Failover(engine, me, self.clock, self.recent)
+        self.recent: RecentWrites = RecentWrites()
+        self.clock: Clock = Clock(asyncio.get_running_loop(), lambda: self.epoch)
+        self.failover: Failover = Failover(engine, me, self.clock, self.recent)
         self._for_lease = for_lease
         self._lease = lease
         self._tasks = TaskSet()

@@ -110,8 +110,10 @@ class _File:
             db.close()
 
 
-def connect_to_read(path: str) -> sqlite3.Connection:
+def connect_to_read(path: str, *, in_use: bool = True) -> sqlite3.Connection:
     """A read-only connection to a store's file, inside a transaction that sees the file as it is now.
+
+    ``in_use``: others may write to it meanwhile. Else nothing is created beside the file.
 
     Raises `StoreError` where there is no such store, or where it is incomplete.
     """
@@ -120,7 +122,7 @@ def connect_to_read(path: str) -> sqlite3.Connection:
         if not real.is_file():
             raise StoreError(f"{path}: there is no such file")
         missing_wal.require_wal(str(real), path)
-        db = _connect(real)
+        db = _connect(real, in_use=in_use)
         try:
             _base_url(db, path)
         except BaseException:
@@ -129,13 +131,15 @@ def connect_to_read(path: str) -> sqlite3.Connection:
         return db
 
 
-def _connect(real: Path) -> sqlite3.Connection:
+def _connect(real: Path, *, in_use: bool) -> sqlite3.Connection:
+    wal = Path(f"{real}-wal")
     try:
-        return _begin(f"{real.as_uri()}?mode=ro")
+        # what is in the -wal alone must be read
+        if in_use or (wal.exists() and wal.stat().st_size):
+            return _begin(f"{real.as_uri()}?mode=ro")
     except sqlite3.OperationalError:
-        wal = Path(f"{real}-wal")
         if wal.exists() and wal.stat().st_size:
-            raise  # it holds commits that are not in the main file yet, so they must be read
+            raise
     # where SQLite cannot create files beside it, it needs ``immutable`` to read the file
     return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
 
