@@ -412,9 +412,59 @@ def test_the_readme_names_every_setting() -> None:
     assert {name for name in fields if f"SHOP_{name.upper()}" not in readme} == set()
 
 
-def test_a_graceful_stop_fits_what_kubernetes_allows() -> None:
+@pytest.fixture
+def manifest() -> list[dict[str, Any]]:
+    """The objects of `kubernetes.yaml`."""
+    yaml = pytest.importorskip("yaml")
+    return list(yaml.safe_load_all((EXAMPLES / "production" / "kubernetes.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def pods(manifest: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pod of each program that the manifest runs, by the program's module."""
+    folder = EXAMPLES / "production"
+    programs = {"web", *(file.stem for file in folder.glob("*.py") if "__main__" in file.read_text())}
+    templates = [each["spec"]["template"] for each in manifest if "template" in each.get("spec", {})]
+    commands = [" ".join(each["spec"]["containers"][0]["command"]) for each in templates]
+    run = [command.partition("production.")[2].split()[0].partition(":")[0] for command in commands]
+    assert sorted(run) == sorted(programs), "each program of the folder, once"
+    return dict(zip(run, templates, strict=True))
+
+
+def test_the_manifest_runs_every_program(manifest: list[dict[str, Any]], pods: dict[str, Any]) -> None:
+    """Each program has a pod with the settings that it reads, the same image, and probes at its port."""
+    given = {name for each in manifest for name in {**each.get("stringData", {}), **each.get("data", {})}}
+    known = {"HOOX_API_KEY", "HOOX_WEBHOOK_SECRET", *(f"SHOP_{name.upper()}" for name in Settings._fields)}
+    for name, pod in pods.items():
+        [container] = pod["spec"]["containers"]
+        own = {each["name"]: each["value"] for each in container.get("env", ())}
+        assert given | own.keys() <= known
+        assert container["envFrom"] == [{"secretRef": {"name": "shop"}}, {"configMapRef": {"name": "shop"}}]
+        assert container["image"] == "registry.example.com/shop:1"
+        if name == "migrate":
+            continue
+        [port] = [each["containerPort"] for each in container["ports"]]
+        assert own.get("SHOP_PROBE_PORT", str(port)) == str(port)
+        for probe, path in (("startupProbe", "/readyz"), ("livenessProbe", "/healthz")):
+            assert container[probe]["httpGet"] == {"path": path, "port": port}
+
+
+def test_the_pictures_outlive_their_pod(manifest: list[dict[str, Any]], pods: dict[str, Any]) -> None:
+    """They are saved on a disk that is claimed, by one process at a time."""
+    pod = pods["pictures"]["spec"]
+    [container], [volume] = pod["containers"], pod["volumes"]
+    [mount] = container["volumeMounts"]
+    assert {"name": "SHOP_PICTURES", "value": mount["mountPath"]} in container["env"]
+    assert mount["name"] == volume["name"]
+    claim = volume["persistentVolumeClaim"]["claimName"]
+    assert ("PersistentVolumeClaim", claim) in [(each["kind"], each["metadata"]["name"]) for each in manifest]
+    [deployment] = [each for each in manifest if each.get("spec", {}).get("template") == pods["pictures"]]
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_graceful_stop_fits_what_kubernetes_allows(pods: dict[str, Any]) -> None:
     """Orders that are worked on and requests that are outstanding together get less than 25 s."""
     settings = Settings("postgresql://db/shop", "https://shop.example.com/hooks")
     assert settings.drain + settings.close <= 22
-    manifest = (EXAMPLES / "production" / "kubernetes.yaml").read_text()
-    assert manifest.count("terminationGracePeriodSeconds: 30") == 2
+    for name, pod in pods.items():
+        assert pod["spec"].get("terminationGracePeriodSeconds") == (None if name == "migrate" else 30)
