@@ -14,14 +14,12 @@ from .commands.create import create
 from .commands.demo import demo
 from .commands.download import download
 from .commands.edit import edit
-from .commands.looks import looks
+from .commands.looks import looks, status, wait
 from .commands.report import report
 from .commands.resolve import resolve
 from .commands.sandbox import sandbox
-from .commands.status import status
 from .commands.store import backup, budget, copy, migrate, prune, recover
 from .commands.unknowns import unknowns
-from .commands.wait import wait
 
 _HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand. Nothing is paid twice
 on a guess.

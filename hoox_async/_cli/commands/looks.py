@@ -1,24 +1,152 @@
-"""``looks``: lists the looks of the workspace and of the public catalogue."""
+"""The commands about looks that exist: ``status``, ``wait`` and ``looks``."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from hoox_async import LookDetails
+from hoox_async import (
+    ConfigurationError,
+    GenerationFailed,
+    HooxError,
+    Look,
+    LookDetails,
+    LookRef,
+    LookStatus,
+    WaitTimeout,
+)
 
-from ..exit_codes import Exit
-from ..json_output import details_record
-from ..options import Connection, Output
+from ..exit_codes import Exit, code_of, is_access
+from ..json_output import details_record, error_record, look_record
+from ..options import Connection, Output, command_line
+from ..pictures import save
 from ..terminal import Terminal
 from ..text import format_count, one_line
 from ..waiting import Trouble, Waiting
 
 _DEFAULT_CONNECTION = Connection()
 _DEFAULT_OUTPUT = Output()
+
+
+def status(*look: str, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+    """Ask once for the status of looks.
+
+    Parameters
+    ----------
+    look
+        One or more looks, each as avatar_id:look_id.
+    """
+    refs, terminal, trouble = _parse_refs(look), output.terminal(), Trouble()
+
+    async def ask() -> int:
+        asking = f"asking for {format_count(len(refs), 'look')}"
+        async with (
+            connection.session(poll="awaited", hooks=[trouble]) as session,
+            Waiting(terminal, asking, trouble),
+        ):
+            return await _print_each(refs, session.status, terminal)
+
+    return asyncio.run(ask())
+
+
+def wait(
+    *look: str,
+    timeout: float = 900.0,
+    out: str | None = None,
+    connection: Connection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Wait until looks are ready, whoever submitted them.
+
+    - `hoox-async wait avtr_a:look_1 avtr_a:look_2 --out pictures/`
+
+    Parameters
+    ----------
+    look
+        One or more looks, each as avatar_id:look_id.
+    timeout
+        The most seconds to wait (900).
+    out
+        Save the pictures in this folder (ends in a slash); for a single look also the path of a file.
+    """
+    refs, terminal = _parse_refs(look), output.terminal()
+    if out is not None and len(refs) > 1:
+        out = f"{out}/"
+
+    async def ask() -> int:
+        trouble = Trouble()
+        async with connection.session(poll="awaited", hooks=[trouble]) as session:
+
+            async def one(ref: LookRef) -> Look:
+                ready = await session.wait(ref, timeout)
+                if out is not None:
+                    await save(session, ready, out, terminal)
+                return ready
+
+            waiting = f"waiting for {format_count(len(refs), 'look')}"
+            async with Waiting(terminal, waiting, trouble):
+                return await _print_each(refs, one, terminal)
+
+    try:
+        return asyncio.run(ask())
+    except KeyboardInterrupt:
+        terminal.notice("interrupted; nothing is lost. Go on with:")
+        saving = ["--out", out] if out is not None else []
+        terminal.notice("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
+        return Exit.UNFINISHED
+
+
+async def _print_each(
+    refs: tuple[LookRef, ...], ask: Callable[[LookRef], Awaitable[Look]], terminal: Terminal
+) -> int:
+    """Ask for all looks at once and print each as it comes; returns the worst exit code."""
+
+    async def one(ref: LookRef) -> Exit:
+        try:
+            look: Look = await ask(ref)
+        except GenerationFailed as failed:
+            look = failed.look
+        except WaitTimeout as timeout:
+            look = timeout.job.last
+            if timeout.cause is not None:  # its status is not known, so none is shown
+                terminal.record("error", ref=str(ref), **error_record(timeout))
+                waited = f"not known to be done after {timeout.seconds:g} s"
+                terminal.say(f"{ref}: {waited}: {timeout.cause}; nothing is lost")
+                return Exit.UNFINISHED
+        except HooxError as error:
+            if is_access(error):
+                raise
+            terminal.record("error", ref=str(ref), **error_record(error))
+            terminal.notice(f"{ref}: {error}")
+            return code_of(error)
+        terminal.record("look", **look_record(look))
+        terminal.result(_as_line(look))
+        return _code(look)
+
+    codes = await asyncio.gather(*(one(ref) for ref in refs))
+    return max(codes)
+
+
+def _as_line(look: Look) -> str:
+    detail = look.thumbnail_url if look.status is LookStatus.READY else look.error
+    return f"{look.ref} is {look.status}" + (f": {one_line(str(detail))}" if detail else "")
+
+
+def _code(look: Look) -> Exit:
+    if look.status is LookStatus.READY:
+        return Exit.READY
+    return Exit.FAILED if look.status is LookStatus.FAILED else Exit.UNFINISHED
+
+
+def _parse_refs(given: tuple[str, ...]) -> tuple[LookRef, ...]:
+    if not given:
+        raise ConfigurationError("expected at least one look, as avatar_id:look_id")
+    return tuple(dict.fromkeys(LookRef.parse(text) for text in given))
+
+
 _FILTERS = Group(
     "Filters",
     sort_key=1,
