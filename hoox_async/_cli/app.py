@@ -10,11 +10,10 @@ from cyclopts import App, Group, Parameter
 from .commands.batch import batch
 from .commands.check import check
 from .commands.costs import costs
-from .commands.create import create
 from .commands.demo import demo
 from .commands.download import download
-from .commands.edit import edit
 from .commands.looks import looks, status, wait
+from .commands.one_look import create, edit
 from .commands.report import report
 from .commands.resolve import resolve
 from .commands.sandbox import sandbox

@@ -1,4 +1,4 @@
-"""One look that a command makes: the options, the submission, waiting for it, saving its picture."""
+"""``create`` and ``edit``: make one look, wait for it, and save its picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import attrs
 from cyclopts import Parameter
@@ -17,27 +17,31 @@ from hoox_async import (
     Event,
     HooxError,
     HooxSession,
+    ImageAvatar,
     InsufficientCredits,
+    InvalidRequest,
     Look,
     LookAccepted,
+    LookEdit,
     LookRef,
     NotSent,
     Outcome,
     OutcomeState,
     OutcomeUnknown,
+    PromptAvatar,
     Request,
     WaitTimeout,
 )
 
-from .exit_codes import Exit
-from .json_output import look_record
-from .options import StoreConnection, command_line
-from .pictures import free_name, in_the_way, save
-from .request_fields import FIELDS, Kind, fields_of, is_list
-from .stores import AnyStore, key_words, named_store, read_report
-from .terminal import Terminal
-from .text import format_credits
-from .waiting import Trouble, Waiting
+from ..exit_codes import Exit
+from ..json_output import look_record
+from ..options import Output, StoreConnection, command_line
+from ..pictures import free_name, in_the_way, save
+from ..request_fields import FIELDS, Kind, fields_of, is_list
+from ..stores import AnyStore, key_words, named_store, read_report
+from ..terminal import Terminal
+from ..text import format_credits
+from ..waiting import Trouble, Waiting
 
 
 @Parameter(name="*")
@@ -100,7 +104,7 @@ class LookOptions:
             raise ConfigurationError(f"--out {self.out}: nothing can be written in {nearest}")
 
 
-def options_of(name: str, *kinds: Kind) -> Any:
+def _options_of(name: str, *kinds: Kind) -> Any:
     """A class with an option for each field of these kinds, for a command's signature.
 
     The required ones come first. An option that is not given has an empty value.
@@ -136,7 +140,7 @@ def _help(field: attrs.Attribute[Any]) -> str:
     return f"{text.removesuffix('.')} ({default})."
 
 
-def given(options: Any, kind: Kind) -> dict[str, Any]:
+def _given(options: Any, kind: Kind) -> dict[str, Any]:
     """The fields of this kind that were given. Raises `ConfigurationError` for one that it does not have."""
     values = {name: value for name, value in attrs.asdict(options).items() if value not in (None, (), False)}
     known = {field.name for field in fields_of(kind)}
@@ -144,6 +148,83 @@ def given(options: Any, kind: Kind) -> dict[str, Any]:
         if name not in known:
             raise ConfigurationError(f"{FIELDS[name].flag}: only for avatars from a prompt, not from images")
     return values
+
+
+_NO_AVATAR_FIELDS: Any = _options_of("AvatarFields", PromptAvatar, ImageAvatar)()
+_NO_EDIT_FIELDS: Any = _options_of("EditFields", LookEdit)()
+_DEFAULT_OPTIONS = LookOptions()
+_DEFAULT_CONNECTION = StoreConnection()
+_DEFAULT_OUTPUT = Output()
+if TYPE_CHECKING:
+    _AvatarFields = Any
+    _EditFields = Any
+else:  # cyclopts reads the options from them
+    _AvatarFields, _EditFields = type(_NO_AVATAR_FIELDS), type(_NO_EDIT_FIELDS)
+
+
+def create(
+    prompt: str | None = None,
+    /,
+    *,
+    fields: _AvatarFields = _NO_AVATAR_FIELDS,
+    options: LookOptions = _DEFAULT_OPTIONS,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Create an avatar from a prompt or from images.
+
+    From a prompt: 2 credits, 4 at 4K. From images: no credits.
+
+    - `hoox-async create "Young entrepreneur, confident smile" --name Alex --out alex.jpg`
+    - `hoox-async create "Young entrepreneur" --key alex --store looks.db`
+
+    Parameters
+    ----------
+    prompt
+        What the avatar's first picture should show.
+    """
+    if (prompt is None) == (not fields.image_urls):
+        raise ConfigurationError("create: expected either a prompt or --image (repeatable), and not both")
+    request: Request
+    if prompt is None:
+        request = ImageAvatar(**_given(fields, ImageAvatar))
+    else:
+        request = PromptAvatar(prompt, **_given(fields, PromptAvatar))
+    return _make_look(request, options, connection, output.terminal())
+
+
+def edit(
+    source: str,
+    prompt: str,
+    /,
+    *,
+    fields: _EditFields = _NO_EDIT_FIELDS,
+    options: LookOptions = _DEFAULT_OPTIONS,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Make a new look from an existing one.
+
+    2 credits, 4 at 4K; 1.5 more with --upscale.
+
+    - `hoox-async edit avtr_a:look_1 "podcast scene, warm light" --style podcast --out podcast.jpg`
+
+    Parameters
+    ----------
+    source
+        The look to start from, as avatar_id:look_id. It is not changed.
+    prompt
+        What the new picture should show.
+    """
+    request = LookEdit(_source(source), prompt, **_given(fields, LookEdit))
+    return _make_look(request, options, connection, output.terminal())
+
+
+def _source(text: str) -> LookRef:
+    try:
+        return LookRef.parse(text)
+    except InvalidRequest as error:
+        raise InvalidRequest("source", text, error.expected) from None
 
 
 class _AcceptedHook:
@@ -164,7 +245,9 @@ class _PictureNotSaved(Exception):
     """The look is ready and paid for, but its picture could not be saved."""
 
 
-def make_look(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
+def _make_look(
+    request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal
+) -> int:
     options.check()
     store = named_store(options.store, connection.location) if options.store is not None else None
     before = None
