@@ -20,9 +20,10 @@ import pytest
 
 import hoox_async
 from hoox_async import LookEdit, Outcome, OutcomeState
-from hoox_async._cli import decisions, selection
+from hoox_async._cli import selection
 from hoox_async._cli.app import build
 from hoox_async._cli.campaign import builder, csv_file, rows, toml_file
+from hoox_async._cli.commands import unknowns
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._io.ledger import postgres_migrations, sqlite_schema
 from hoox_async._report.jsonl import outcome_record
@@ -177,7 +178,7 @@ def campaigns() -> Iterator[str]:
         yield from (f"toml {table}.{name}".replace(" .", " ") for name in fields)
     yield from (f"csv {name}" for name in (*csv_file._COLUMNS, *(f"{name}.NAME" for name in csv_file._NAMED)))
     yield from (f"jsonl {name}" for name in rows.NAMES)
-    yield from (f"format {text}" for text in (selection.PICKS_FORMAT, decisions.FORMAT))
+    yield from (f"format {text}" for text in (selection.PICKS_FORMAT, unknowns.DECISIONS_FORMAT))
 
 
 # --- the rest

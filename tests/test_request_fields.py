@@ -234,7 +234,7 @@ def test_the_command_has_an_option_for_it(
         return 0
 
     command = "edit" if kind is LookEdit else "create"
-    monkeypatch.setattr(f"hoox_async._cli.commands.one_look._make_look", make)
+    monkeypatch.setattr("hoox_async._cli.commands.one_look._make_look", make)
     flag = FIELDS[field.name].flag
     needed = {PromptAvatar: ["A person"], ImageAvatar: ["--image", "https://x.example/p.jpg"],
               LookEdit: [str(SOURCE), "A scene"]}[kind]  # fmt: skip

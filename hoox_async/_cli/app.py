@@ -15,10 +15,9 @@ from .commands.download import download
 from .commands.looks import looks, status, wait
 from .commands.one_look import create, edit
 from .commands.report import report
-from .commands.resolve import resolve
 from .commands.sandbox import sandbox
 from .commands.store import backup, budget, copy, migrate, prune, recover
-from .commands.unknowns import unknowns
+from .commands.unknowns import resolve, unknowns
 
 _HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand. Nothing is paid twice
 on a guess.

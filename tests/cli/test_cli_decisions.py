@@ -12,8 +12,8 @@ import pytest
 from cli_kit import Cli, campaign
 
 from hoox_async import HooxSession, LookRef, Outcome, OutcomeState, OutcomeUnknown, PromptAvatar
-from hoox_async._cli import decisions
-from hoox_async._cli.decisions import Decision, make_plan, parse_decisions
+from hoox_async._cli.commands import unknowns as command
+from hoox_async._cli.commands.unknowns import Decision, make_plan, parse_decisions
 from hoox_async._cli.terminal import Terminal
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault
@@ -111,7 +111,7 @@ def test_what_another_person_sent_again_meanwhile_is_not_sent(
     cli: Cli, lost: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another person carries out the same file meanwhile, and that POST is lost: paid once, code 4."""
-    carry_out = decisions.settle
+    carry_out = command._settle
 
     async def second(session: HooxSession, decision: Decision, terminal: Terminal) -> None:
         cli.sandbox.fail_next("edit", Fault.DROP_AFTER)
@@ -119,7 +119,7 @@ def test_what_another_person_sent_again_meanwhile_is_not_sent(
             await session.resend(decision.key)
         await carry_out(session, decision, terminal)
 
-    monkeypatch.setattr(decisions, "settle", second)
+    monkeypatch.setattr(command, "_settle", second)
     done = cli("resolve", lost, f"@{write(k0='resend')}", "--yes", "--json")
     assert done.code == 4
     assert [record["reason"] for record in done.of("unchanged")] == ["sent_again"]

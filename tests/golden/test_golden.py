@@ -14,7 +14,7 @@ import pytest
 
 from hoox_async import PrunedRequest
 from hoox_async._cli.campaign.parse import read_campaign
-from hoox_async._cli.decisions import parse_decisions
+from hoox_async._cli.commands.unknowns import parse_decisions
 from hoox_async._cli.selection import read_picks
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.keys import digest
