@@ -22,7 +22,7 @@ import hoox_async
 from hoox_async import LookEdit, Outcome, OutcomeState
 from hoox_async._cli import selection
 from hoox_async._cli.app import build
-from hoox_async._cli.campaign import builder, csv_file, rows, toml_file
+from hoox_async._cli.campaign import builder, rows, toml_file
 from hoox_async._cli.commands import unknowns
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._io.ledger import postgres_migrations, sqlite_schema
@@ -176,7 +176,7 @@ def campaigns() -> Iterator[str]:
         "looks": toml_file._LOOK_FIELDS,
     }.items():
         yield from (f"toml {table}.{name}".replace(" .", " ") for name in fields)
-    yield from (f"csv {name}" for name in (*csv_file._COLUMNS, *(f"{name}.NAME" for name in csv_file._NAMED)))
+    yield from (f"csv {name}" for name in (*rows._COLUMNS, *(f"{name}.NAME" for name in rows._NAMED)))
     yield from (f"jsonl {name}" for name in rows.NAMES)
     yield from (f"format {text}" for text in (selection.PICKS_FORMAT, unknowns.DECISIONS_FORMAT))
 

@@ -450,7 +450,7 @@ def test_the_csv_example_is_made(cli: Cli) -> None:
 
 def test_help_documents_csv(cli: Cli) -> None:
     """`batch --help` names every column that a CSV file can have."""
-    from hoox_async._cli.campaign.csv_file import _COLUMNS
+    from hoox_async._cli.campaign.rows import _COLUMNS
 
     words = cli.bare("batch", "--help").out.replace(",", " ").replace(".", " ").split()
     assert [column for column in (*_COLUMNS, "metadata", "variables") if column not in words] == []

@@ -12,9 +12,8 @@ from typing import Literal
 from hoox_async import ConfigurationError
 
 from .builder import Campaign
-from .csv_file import read_csv
-from .json_lines import read_jsonl
 from .problems import CampaignError, Problem, ProblemList
+from .rows import read_csv, read_jsonl
 from .toml_file import read_toml
 from .variables import Templates
 
