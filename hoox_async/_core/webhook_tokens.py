@@ -1,4 +1,4 @@
-"""The tokens in webhook URLs, which say which attempt a delivery is about.
+"""The tokens in webhook URLs, which say which attempt a delivery is about, and how secrets are redacted.
 
 The vendor does not sign its deliveries. So each attempt has its own webhook URL, whose last part is a
 token: the attempt's random id, signed by us. Only we and the API know the token, so a delivery that has it is
@@ -24,7 +24,7 @@ _ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 # 32 bytes are 43 characters of base64, the last of which has two unused bits: only zeros there are accepted
 _SIGNATURE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 _TOKEN = rf"{_ATTEMPT}\.{_SIGNATURE}"
-TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])"
+_TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])"
 """The pattern of a token within a text."""
 
 
@@ -70,3 +70,23 @@ class Signer:
             except BadSignature:
                 pass
         raise WebhookRejected("no such webhook", status=404)
+
+
+_SEARCHED = 1 << 16  # bytes of a refusal: only its beginning is ever shown
+
+
+def without_secrets(status: int, body: bytes, api_key: bytes) -> bytes:
+    """The body of an answer without the API key; of a refusal, which is shown to people, without tokens too.
+
+    A refusal or an error page can repeat what was sent.
+    """
+    if api_key in body:
+        body = body.replace(api_key, b"[API key]")
+    if status >= 400:
+        body = re.sub(_TOKEN_IN_TEXT.encode(), b"[token]", body[:_SEARCHED]) + body[_SEARCHED:]
+    return body
+
+
+def without_tokens(text: str, shown: str = "[token]") -> str:
+    """The text without webhook tokens."""
+    return re.sub(_TOKEN_IN_TEXT, shown, text)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from .._core.redaction import without_tokens
+from .._core.webhook_tokens import without_tokens
 
 SERVER_LOGGERS = (
     "aiohttp.access", "aiohttp.server",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hoox_async._core.redaction import without_secrets
-from hoox_async._core.webhook_tokens import Signer
+from hoox_async._core.webhook_tokens import Signer, without_secrets
 
 KEY = b"hx_live_0123456789abcdef"
 TOKEN = Signer(["a secret for these tests"]).sign("attempt-1").encode()

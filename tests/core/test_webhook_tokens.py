@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._core.redaction import without_tokens
-from hoox_async._core.webhook_tokens import Signer
+from hoox_async._core.webhook_tokens import Signer, without_tokens
 from hoox_async.errors import ConfigurationError, WebhookRejected
 
 SECRET = "a secret that is long enough"

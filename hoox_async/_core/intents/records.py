@@ -35,7 +35,7 @@ from ..._api.requests import (
 )
 from ..._api.webhook_payloads import Delivery
 from ...errors import StoreError
-from ..redaction import without_tokens
+from ..webhook_tokens import without_tokens
 from .intent import Attempt, Evidence, Intent, IntentState
 
 VERSION = 1

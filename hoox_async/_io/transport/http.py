@@ -12,8 +12,8 @@ import aiohttp
 from yarl import URL
 
 from ..._api.endpoints import WireRequest, WireResponse
-from ..._core.redaction import without_secrets
 from ..._core.settings import Timeouts
+from ..._core.webhook_tokens import without_secrets
 from ...errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import BeforeSend, Fetched
 from .aiohttp_client import host_of, map_error, open_client
