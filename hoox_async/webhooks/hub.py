@@ -135,11 +135,17 @@ class WebhookHub:
     def aiohttp_routes(self, path: str | None = None) -> list[web.RouteDef]:
         """The routes for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
 
-        Their path is that of ``public_url``; give another one if a proxy changes the path. Never raises.
+        They take POST at ``path`` and a token, with or without a slash at its end. The path is that of
+        ``public_url``; give another one if a proxy changes it. Never raises.
         """
-        from .aiohttp_routes import routes
+        from aiohttp import web
 
-        return routes(self, urlsplit(self.public_url).path if path is None else path.rstrip("/"))
+        async def receive(request: web.Request) -> web.Response:
+            status = await self.handle_stream(request.match_info["token"], request.content.iter_any())
+            return web.Response(status=status)
+
+        prefix = urlsplit(self.public_url).path if path is None else path.rstrip("/")
+        return [web.post(f"{prefix}/{{token}}", receive), web.post(f"{prefix}/{{token}}/", receive)]
 
     @property
     def asgi_app(self) -> AsgiReceiver:
