@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .._api.models import ServerQuota
-from .._core.quota.external_usage import MINUTE
+from .._core.quota.other_clients import MINUTE
 from .._core.quota.quota_learning import (
     MARGIN,
     Accepted,

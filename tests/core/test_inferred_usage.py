@@ -9,7 +9,7 @@ import pytest
 from quota_kit import FixedServer, SilentServer, SlidingServer, at_random, send, simulate, steady
 
 from hoox_async._api.models import ServerQuota
-from hoox_async._core.quota.inferred_usage import InferredUsage
+from hoox_async._core.quota.other_clients import InferredUsage
 from hoox_async._core.quota.quota_learning import (
     MARGIN,
     Accepted,

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ..._api.models import ServerQuota
-from .external_usage import ExternalUsage
-from .inferred_usage import InferredUsage
+from .other_clients import ExternalUsage, InferredUsage
 from .throttling import Throttling
 
 MARGIN = 0.05

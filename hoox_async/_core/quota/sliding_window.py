@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..._api.models import ServerQuota
-from .external_usage import MINUTE, ExternalUsage
+from .other_clients import MINUTE, ExternalUsage
 from .quota_learning import MARGIN, QuotaCounts, QuotaLearning
 from .throttling import Throttling
 

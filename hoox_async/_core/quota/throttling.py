@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from .external_usage import MINUTE
+from .other_clients import MINUTE
 
 _MAX_PAUSE = 3600.0
 _MAX_CONTRADICTIONS = 5  # consecutive answered requests with "nothing left", after which that is not believed
