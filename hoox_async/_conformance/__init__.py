@@ -16,9 +16,9 @@ sent without a session, since a session checks a refused key for a minute.
 names of fields, kinds of values, status words and error codes alone.
 
 **Rooms.** `assumptions` is the table. `observations` are plain values; `judgements`, `quota_judgements` and
-`purchase_judgements` judge them without I/O. `steps`, `buying`, `receiver` do what is to be done, by
-`step_runner`; `purchases` decides what to buy. Nothing here knows a terminal: who calls it shows, asks and
-saves. It uses the public door only.
+`purchase_judgements` judge them without I/O. `steps`, `purchases`, `receiver` do what is to be done, by
+`step_runner`; `purchases` also decides what to buy. Nothing here knows a terminal: who calls it shows, asks
+and saves. It uses the public door only.
 """
 
 from .assumptions import ASSUMPTIONS, Assumption, Fact, Promise

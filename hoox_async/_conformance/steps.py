@@ -15,9 +15,8 @@ import attrs
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, NotFound
 
-from .buying import Buyer
 from .observations import Observations
-from .purchases import NAME, PLACE, Wanted
+from .purchases import NAME, PLACE, Buyer, Wanted
 from .receiver import Receiver
 from .step_runner import Ended, SpellingTransport, StepFailed, StepRunner
 
