@@ -38,7 +38,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
     ("process_quota",),
     ("rate_limiter",),
-    ("api_answers", "intents", "listings"),
+    ("api_answers", "intents"),
     ("reads",),
     ("key_check", "jobs"),
     ("unknowns", "poller", "pictures"),
