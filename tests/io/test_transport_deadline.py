@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from hoox_async._io.transport.deadline import Deadline
+from hoox_async._io.transport.http import Deadline
 from hoox_async.testing import VirtualTimeLoop
 
 
