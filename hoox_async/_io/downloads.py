@@ -18,9 +18,8 @@ from typing import NamedTuple
 import anyio
 import anyio.to_thread
 
-from .._api.image_headers import HEAD, ImageSize, begins_as_picture, image_size
 from .._api.models import LookRef
-from .._api.pictures import Picture
+from .._api.pictures import HEAD, ImageSize, Picture, begins_as_picture, image_size
 from ..errors import InvalidRequest, UnexpectedResponse
 from .protocols import Fetched
 from .publishing import publish_new

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import anyio.to_thread
 
-from .._api.image_headers import ImageSize
 from .._api.models import LookDetails, LookRef
+from .._api.pictures import ImageSize
 from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import ConfigurationError, HooxError
 

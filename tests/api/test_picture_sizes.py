@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hoox_async import ImageAvatar, LookEdit, LookRef, Picture, PromptAvatar, PrunedRequest, Request
-from hoox_async._api.image_headers import begins_as_picture, image_size
+from hoox_async._api.pictures import begins_as_picture, image_size
 
 SOURCE = LookRef("avtr_a", "look_1")
 FORMS: dict[str, tuple[str, dict[str, object]]] = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoox_async._api.image_headers import HEAD
+from hoox_async._api.pictures import HEAD
 from hoox_async._io.downloads import may_be_picture
 
 KINDS = ["image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif", "image/avif"]

@@ -24,7 +24,7 @@ from hoox_async import (
     PictureSmaller,
     PromptAvatar,
 )
-from hoox_async._api.image_headers import image_size
+from hoox_async._api.pictures import image_size
 from hoox_async._io import downloads
 from hoox_async.sandbox import AnswerForms, Fault, Sandbox, Space
 
