@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, Group, Parameter
+
+from hoox_async import __version__
 
 from .commands.batch import batch
 from .commands.check import check
@@ -44,7 +45,7 @@ def build() -> App:
     app = App(
         name="hoox-async",
         help=_HELP,
-        version=_version(),
+        version=__version__,
         version_flags=("--version", "-V"),
         default_parameter=_WITHOUT_DEFAULTS,
     )
@@ -67,10 +68,3 @@ def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
     for command in (backup, copy, recover, prune, migrate, budget):
         store.command(command)
     return store
-
-
-def _version() -> str:
-    try:
-        return version("hoox-async")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"

@@ -103,6 +103,10 @@ class Terminal:
             self.notice()
             return ""
 
+    def agrees(self, question: str) -> bool:
+        """Ask whether to do something. Only ``y`` and ``yes`` are consent."""
+        return self.ask(f"{question} [y/N]").lower() in ("y", "yes")
+
 
 def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:
     """The columns that a table needs at least: all of a cell that is not wrapped, the heads of the others."""

@@ -201,7 +201,6 @@ _ITEMS = Group("What to make", sort_key=1)
 _TRIAL = Group("Before it costs", sort_key=3)
 _MONEY = Group("Credits", sort_key=4)
 _PICTURES = Group("Pictures", sort_key=5)
-_DEFAULT_VERSIONS = VersionOptions()
 Retry = Literal["failed", "rejected", "pending", "ready"]
 Changed = Literal["error", "keep", "redo"]
 NAMES = "{avatar}/{scene}-{n}"
@@ -237,7 +236,7 @@ class BatchOptions:
             help="A value for a variable in the file's texts: product=lamp is for {product}. Repeatable.",
         ),
     ] = ()
-    versions: VersionOptions = _DEFAULT_VERSIONS
+    versions: VersionOptions = VersionOptions()
     dry_run: Annotated[
         bool,
         Parameter(

@@ -51,9 +51,6 @@ from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_w
 from ..terminal import Terminal, require_modules
 from ..text import format_credits, format_duration, shorten_list
 
-_DEFAULT_OPTIONS = BatchOptions()
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
 _NO_KEY = "hx_dry_run"
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist
 
@@ -62,9 +59,9 @@ def batch(
     file: str,
     /,
     *,
-    options: BatchOptions = _DEFAULT_OPTIONS,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    options: BatchOptions = BatchOptions(),
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Make all looks of a campaign file; run again to go on.
 
@@ -210,8 +207,7 @@ def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
     if options.yes or not plan.estimate.credits:
         return True
     if terminal.can_ask:
-        question = f"Spend {format_credits(plan.estimate.credits)}? [y/N]"
-        return terminal.ask(question).lower() in ("y", "yes")
+        return terminal.agrees(f"Spend {format_credits(plan.estimate.credits)}?")
     if not options.is_capped:
         raise ConfigurationError(
             "nobody can be asked whether the cost is all right: add --yes or --max-credits, or --budget"
@@ -315,8 +311,6 @@ def _rehearse(
     connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
-    from .batch import rehearse
-
     folder = options.out
     if folder is not None:
         require_modules("sandbox", {"PIL": "Pillow"}, "a rehearsal with pictures")
@@ -326,20 +320,16 @@ def _rehearse(
     stored = asyncio.run(read_outcomes(store)) if store is not None and options.needs_store(selection) else {}
     choice = choose(campaign, stored, selection, options)
     pictures = _pictures(folder, choice, options)
-    plan = asyncio.run(_rehearsed_plan(choice, options, connection))
+    plan = asyncio.run(make_plan(connection.session(key=_NO_KEY), choice.items, {}, options))
     terminal.say("\n".join(show_plan(plan, "rehearsal", options, terminal, choice.notes)))
-    result = asyncio.run(rehearse(choice.items, options, terminal, rpm=connection.rpm, pictures=pictures))
+    result = asyncio.run(_on_sandbox(choice.items, options, terminal, rpm=connection.rpm, pictures=pictures))
     if result.interrupted:
         terminal.notice("the rehearsal was stopped")
         return Exit.UNFINISHED
     return show_summary(result, terminal, pictures=pictures)
 
 
-async def _rehearsed_plan(choice: Choice, options: BatchOptions, connection: StoreConnection) -> Plan:
-    return await make_plan(connection.session(key=_NO_KEY), choice.items, {}, options)
-
-
-async def rehearse(
+async def _on_sandbox(
     items: Sequence[BatchItem],
     options: BatchOptions,
     terminal: Terminal,

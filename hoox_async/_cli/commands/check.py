@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from hoox_async import (
     NotFound,
     Outcome,
     Timeouts,
+    __version__,
 )
 from hoox_async.webhooks import WebhookHub
 
@@ -194,16 +194,11 @@ def _check_out(out: Path) -> None:
         raise ConfigurationError(f"--out {out}: nothing can be written in {folder}")
 
 
-_DEFAULT_CONFORMANCE = ConformanceOptions()
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
-
-
 def check(
     *,
-    options: ConformanceOptions = _DEFAULT_CONFORMANCE,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    options: ConformanceOptions = ConformanceOptions(),
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Check the API key, and show how much of the quota is left.
 
@@ -278,7 +273,7 @@ def _run_conformance(options: ConformanceOptions, connection: StoreConnection, t
             seen.balance = room.Balance(before, _ask_balance("after the check", options, plan, terminal))
     report = room.build_report(
         seen,
-        version=_version(),
+        version=__version__,
         now=datetime.now(UTC),
         is_real=urlsplit(base_url).hostname == _REAL_HOST,
         tried_to_make=any(answer.endpoint.paid for answer in seen.in_order()),
@@ -361,7 +356,7 @@ def _consent(
         raise ConfigurationError(
             "nobody can be asked whether to make the avatar: add --yes. Nothing was sent"
         )
-    return terminal.ask("Go on? [y/N]").lower() in ("y", "yes")
+    return terminal.agrees("Go on?")
 
 
 def _announcement(
@@ -453,10 +448,3 @@ def _say_what_stays(
         terminal.notice(f"{format_credits(at_risk)} may have been paid, for no answer. Look at it with:")
         shown = command_line("unknowns", *store_words(store), *connection.arguments())
         terminal.notice(f"  {shown}")
-
-
-def _version() -> str:
-    try:
-        return version("hoox-async")
-    except PackageNotFoundError:
-        return "unknown"

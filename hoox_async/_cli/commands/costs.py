@@ -16,7 +16,6 @@ from ..stores import DEFAULT_LOCATION, DatabaseStore, Location, store_of
 from ..terminal import Terminal
 from ..text import format_amount, one_line
 
-_DEFAULT_OUTPUT = Output()
 _NONE = "(none)"
 
 
@@ -25,7 +24,7 @@ def costs(
     *,
     by: Annotated[str, Parameter(help="metadata.NAME, kind, avatar or state (kind).")] = "kind",
     location: Location = DEFAULT_LOCATION,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Show what was spent and what may have been, in groups.
 

@@ -29,7 +29,6 @@ from ..pictures import INDEX_NAME
 from ..terminal import Terminal, require_modules, shown_path
 from ..text import format_amount, format_count, format_credits, format_duration
 
-_DEFAULT_OUTPUT = Output()
 _SPEED = 16.0
 _PER_MINUTE = 1200
 _FAILURES = 0.05
@@ -108,7 +107,7 @@ def demo_items() -> list[BatchItem]:
     return made
 
 
-def demo(*, out: Path = Path("hoox-demo"), output: Output = _DEFAULT_OUTPUT) -> int:
+def demo(*, out: Path = Path("hoox-demo"), output: Output = Output()) -> int:
     """Make 6 avatars and 60 looks on a sandbox, with a contact sheet.
 
     Takes about 15 seconds. Needs no key, no credits and no network.

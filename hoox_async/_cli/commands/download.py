@@ -22,8 +22,6 @@ from ..stores import DEFAULT_LOCATION, Location, read_report, store_of, store_wo
 from ..terminal import Terminal, shown_path
 from ..text import format_count
 
-_DEFAULT_CONNECTION = Connection()
-_DEFAULT_OUTPUT = Output()
 _NAMES = "{key}"
 
 
@@ -34,8 +32,8 @@ def download(
     only: OnlyOption = (),
     names: str = _NAMES,
     location: Location = DEFAULT_LOCATION,
-    connection: Connection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: Connection = Connection(),
+    output: Output = Output(),
 ) -> int:
     """Save the pictures of looks that are ready.
 

@@ -27,11 +27,8 @@ from ..terminal import Terminal
 from ..text import format_count, one_line
 from ..waiting import Trouble, Waiting
 
-_DEFAULT_CONNECTION = Connection()
-_DEFAULT_OUTPUT = Output()
 
-
-def status(*look: str, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:
     """Ask once for the status of looks.
 
     Parameters
@@ -56,8 +53,8 @@ def wait(
     *look: str,
     timeout: float = 900.0,
     out: str | None = None,
-    connection: Connection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: Connection = Connection(),
+    output: Output = Output(),
 ) -> int:
     """Wait until looks are ready, whoever submitted them.
 
@@ -168,8 +165,8 @@ def looks(
     selfie: Annotated[bool | None, Parameter(group=_FILTERS)] = None,
     only_public: Annotated[bool | None, Parameter(negative=(), group=_FILTERS)] = None,
     limit: int = 50,
-    connection: Connection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: Connection = Connection(),
+    output: Output = Output(),
 ) -> int:
     """List the looks of the workspace and of the public catalogue.
 

@@ -152,9 +152,6 @@ def _given(options: Any, kind: Kind) -> dict[str, Any]:
 
 _NO_AVATAR_FIELDS: Any = _options_of("AvatarFields", PromptAvatar, ImageAvatar)()
 _NO_EDIT_FIELDS: Any = _options_of("EditFields", LookEdit)()
-_DEFAULT_OPTIONS = LookOptions()
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
 if TYPE_CHECKING:
     _AvatarFields = Any
     _EditFields = Any
@@ -167,9 +164,9 @@ def create(
     /,
     *,
     fields: _AvatarFields = _NO_AVATAR_FIELDS,
-    options: LookOptions = _DEFAULT_OPTIONS,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    options: LookOptions = LookOptions(),
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Create an avatar from a prompt or from images.
 
@@ -199,9 +196,9 @@ def edit(
     /,
     *,
     fields: _EditFields = _NO_EDIT_FIELDS,
-    options: LookOptions = _DEFAULT_OPTIONS,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    options: LookOptions = LookOptions(),
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Make a new look from an existing one.
 

@@ -19,8 +19,6 @@ from ..terminal import Terminal, require_modules
 from ..text import format_count
 from ..unknown_requests import campaign_name, read_looks, resolve_words, with_new_avatars
 
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
 _PICKS_FILE = "picks.json"
 _LINE_SECONDS = 5.0
 
@@ -34,8 +32,8 @@ def report(
     download: bool = True,
     title: str | None = None,
     only: OnlyOption = (),
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Write the contact sheet: all pictures on one page.
 

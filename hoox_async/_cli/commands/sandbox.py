@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hoox_async.sandbox import Fault, Sandbox
 
 
-_DEFAULT_OUTPUT = Output()
 _LEDGER_SECONDS = 0.2
 
 
@@ -41,7 +40,7 @@ def sandbox(
     seed: int | None = None,
     api_key: str | None = None,
     ledger: Annotated[bool, Parameter(negative=())] = False,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Serve a local imitation of the API until Ctrl-C.
 

@@ -38,14 +38,13 @@ from ..stores import (
 from ..terminal import Terminal
 from ..text import SCHEMES, format_amount, format_count, format_credits
 
-_DEFAULT_OUTPUT = Output()
 _WARNING = (  # of a lost -wal
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
     "them a second time. First copy the files that are left to another place."
 )
 
 
-def backup(source: str, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -> int:
+def backup(source: str, target: Path, /, *, output: Output = Output()) -> int:
     """Copy a store into one file, also while a batch has it open.
 
     Needs no API key. To restore the copy, remove the store with its -wal and -shm files and put the copy in
@@ -74,7 +73,7 @@ def copy(
     *,
     key_file: Annotated[Path | None, Parameter(help="A file that holds the API key (HOOX_API_KEY).")] = None,
     location: Location = DEFAULT_LOCATION,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Copy a store from a file to PostgreSQL, or back to look at it. Run again, it goes on.
 
@@ -123,7 +122,7 @@ def recover(
     store: str,
     *,
     yes: Annotated[bool, Parameter(negative=(), help="Don't ask before recovering.")] = False,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Make a store usable again whose -wal file is lost, or that was copied with `store copy`.
 
@@ -164,7 +163,7 @@ def prune(
     older_than: Annotated[str, Parameter(help="Only what was settled so long ago: 90d, 12h or 6w.")],
     dry_run: Annotated[bool, Parameter(negative=(), help="Only say what would be erased.")] = False,
     location: Location = DEFAULT_LOCATION,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Erase prompts, metadata and answers of what was settled long ago, and keep what money needs.
 
@@ -193,7 +192,7 @@ def prune(
     return Exit.READY
 
 
-def migrate(store: str, *, schema: SchemaOption = DEFAULT_SCHEMA, output: Output = _DEFAULT_OUTPUT) -> int:
+def migrate(store: str, *, schema: SchemaOption = DEFAULT_SCHEMA, output: Output = Output()) -> int:
     """Create the tables of a store in PostgreSQL, or bring them to this version.
 
     Sessions do that by themselves, if their role may create tables. If it may not, run this with a role that
@@ -228,7 +227,7 @@ def budget(
     store: Annotated[str, Parameter(help="FILE.hoox.db, a postgresql:// URL, or the campaign file.")],
     cap: Annotated[Decimal | None, Parameter(help="Change the cap to so many credits.")] = None,
     location: Location = DEFAULT_LOCATION,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output = Output(),
 ) -> int:
     """Show a budget that is kept in a store, its cap and what is charged to it, or change the cap.
 
@@ -290,4 +289,4 @@ def _missing(path: Path) -> StoreIncomplete | None:
 def _agreed(terminal: Terminal) -> bool:
     if not terminal.can_ask:
         raise ConfigurationError("nobody can be asked: add --yes to recover it without asking")
-    return terminal.ask("Recover it nevertheless? [y/N]").lower() in ("y", "yes")
+    return terminal.agrees("Recover it nevertheless?")

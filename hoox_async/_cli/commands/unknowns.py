@@ -39,8 +39,6 @@ from ..unknown_requests import (
     show_unknown,
 )
 
-_DEFAULT_CONNECTION = StoreConnection()
-_DEFAULT_OUTPUT = Output()
 DECISIONS_FORMAT = "hoox-async decisions 2"
 Verdict = LookRef | Literal["resend", "drop"]
 
@@ -50,8 +48,8 @@ def unknowns(
     *,
     page: Path | None = None,
     open_page: Annotated[bool, Parameter(name="--open", negative=())] = False,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """List the requests that may have been paid for.
 
@@ -118,8 +116,8 @@ def resolve(
     *,
     attempt: str | None = None,
     yes: Annotated[bool, Parameter(negative=())] = False,
-    connection: StoreConnection = _DEFAULT_CONNECTION,
-    output: Output = _DEFAULT_OUTPUT,
+    connection: StoreConnection = StoreConnection(),
+    output: Output = Output(),
 ) -> int:
     """Decide about a request that may have been paid for.
 
@@ -363,7 +361,7 @@ def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
             f"nothing was done: making them again costs {format_credits(plan.cost)}, and nobody can be "
             "asked; add --yes"
         )
-    return terminal.ask(f"Spend {format_credits(plan.cost)}? [y/N]").lower() in ("y", "yes")
+    return terminal.agrees(f"Spend {format_credits(plan.cost)}?")
 
 
 async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, terminal: Terminal) -> Exit:
