@@ -115,6 +115,18 @@ async def test_one_of_all_processes_polls() -> None:
         assert sum(process.leads for process in opened) == 1
 
 
+async def test_a_leader_that_closes_without_the_database_gives_up_its_duty_once_that_works() -> None:
+    """Its process lives on, and its lease with it: what it could not write when it closed is repeated."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        works, leader.database.fault = leader.database.fault, _store_error
+        leader.is_open = False
+        await leader.session.aclose()
+        leader.database.fault = works
+        await until(lambda: other.leads, 3.0)
+        await leader.database.aclose()
+
+
 async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -> None:
     """A waiter in another process is awake within 1.5 s of the end, and its hooks are told."""
     async with processes(3) as (space, opened):

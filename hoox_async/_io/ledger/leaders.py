@@ -27,18 +27,23 @@ class Leaders:
         self._clock = clock
         self._lease = lease
         self._parts: dict[int, _Part] = {}
+        self._left: set[int] = set()  # workspaces of which this member may still be written as the leader
         self._agreed_at = -math.inf
         self._kept_since: str | None = None
 
     def add(self, workspace: int, coordination: Coordination) -> None:
         """Take part in what one process does for all in this workspace."""
         self._parts[workspace] = _Part(coordination)
+        self._left.discard(workspace)
 
     async def leave(self, workspace: int) -> None:
-        """Take no part any more in this workspace. Another process may lead it at once."""
-        part = self._parts.pop(workspace, None)
-        if part is not None:
-            await self._resign((workspace,))
+        """Take no part any more in this workspace. Another process may lead it at once.
+
+        Raises `StoreError`; then `coordinate` writes it.
+        """
+        if self._parts.pop(workspace, None) is not None:
+            self._left.add(workspace)
+            await self._resign_left()
 
     def read_all_deliveries(self) -> None:
         """Read also the deliveries that were kept before: another server has taken over."""
@@ -49,6 +54,7 @@ class Leaders:
         if self._parts:
             await self._agree_while_connected()
             await self._read_deliveries()
+        await self._resign_left()
 
     async def _agree_while_connected(self) -> None:
         try:
@@ -74,6 +80,12 @@ class Leaders:
                 leader = leaders.get(workspace)
                 others = PollDuty.AWAITED if leader is None else PollDuty.OTHERS
                 part.set_duty(PollDuty.ALL if leader == self._me else others)
+
+    async def _resign_left(self) -> None:
+        left = tuple(self._left)
+        if left:
+            await self._resign(left)
+            self._left.difference_update(left)
 
     async def _resign(self, workspaces: Collection[int]) -> None:
         statements = [self._question(each, workspaces) for each in (sql.WITHDRAW_LIMITS, sql.RESIGN)]

@@ -110,7 +110,7 @@ class Member:
             self._unwritten_closings[workspace] = news
             with suppress(StoreError):  # then the sweep writes it
                 await self._write_closings()
-        with suppress(StoreError):  # then that shows when the lease is over
+        with suppress(StoreError):  # then the next turn writes it
             await self._leaders.leave(workspace)
 
     def coordinate(self, workspace: int, part: Coordination) -> None:
