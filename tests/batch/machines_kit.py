@@ -12,7 +12,7 @@ from session_kit import store_of
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession
-from hoox_async._core.intents.budget_charges import charges
+from hoox_async._core.intents.budget import charges
 from hoox_async._core.intents.intent import Intent
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import InProcessTransport, Space

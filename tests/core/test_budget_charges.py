@@ -12,7 +12,7 @@ from intents_kit import AT, NO, OTHER, PLANNED, PRICE, REF, REQUEST, SOURCE, STE
 
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.budget_charges import charge_changes, charges
+from hoox_async._core.intents.budget import charge_changes, charges
 from hoox_async._core.intents.intent import Evidence, Intent
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._core.intents.transitions import (

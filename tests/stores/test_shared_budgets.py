@@ -10,8 +10,7 @@ import pytest
 from shared_store_kit import LEASE, Process, World
 from store_kit import EDIT, NOW, SOURCE, after, planned
 
-from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.budget_charges import charges
+from hoox_async._core.intents.budget import StoredBudget, charges
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.records import dump_intent
 from hoox_async._core.intents.transitions import Replace, Revert, Send, advance

@@ -28,7 +28,7 @@ from store_kit import (
 )
 
 from hoox_async._api.models import LookStatus
-from hoox_async._core.intents.budget_charges import charges
+from hoox_async._core.intents.budget import charges
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     AddCandidates,

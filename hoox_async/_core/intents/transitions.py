@@ -34,7 +34,7 @@ import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import Request
-from .budget_charges import charges, past_charges_beside
+from .budget import charges, past_charges_beside
 from .intent import Attempt, Evidence, Intent, IntentState, Reason
 
 

@@ -6,8 +6,7 @@ import asyncio
 from decimal import Decimal
 
 from ..._api.requests import FREE
-from ..._core.intents.budget import Budget
-from ..._core.intents.budget_charges import undecided_charge
+from ..._core.intents.budget import Budget, undecided_charge
 from ..._core.intents.intent import IntentState
 from ..._io.ledger.ledger import Ledger
 from ...errors import StoreError
