@@ -12,6 +12,7 @@ import attrs
 
 from .._api.endpoints import Endpoint
 from .answers import HttpResponse
+from .option_checks import check_faults, check_rates
 from .received_requests import RequestRecord
 
 FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
@@ -187,7 +188,7 @@ class FaultPlan:
     """Decides which request meets which fault.
 
     ``faults`` names the n-th request (from 1) of an endpoint; ``rates`` is the share of the other paid
-    requests that meets each fault.
+    requests that meets each fault. Raises `ConfigurationError` for what is no fault, endpoint or share.
     """
 
     def __init__(
@@ -196,11 +197,12 @@ class FaultPlan:
         faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
         rates: Mapping[Fault, float] | None = None,
     ) -> None:
+        check_rates("fault_rates", rates or {}, Fault)
         self._rng = rng
         self._rates = dict(rates or {})
         self._requests: Counter[str] = Counter()
         self._planned: dict[str, list[_PlannedFault]] = {}
-        for endpoint, number, fault in faults:
+        for endpoint, number, fault in check_faults("faults", faults, Fault):
             self._plan(_endpoint_name(endpoint), _PlannedFault(fault, number, number))
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 from .avatars import FakeLook
+from .option_checks import check_number, invalid_option
 
 Duration = Callable[[int, Mapping[str, Any]], float]
 Ending = Literal["ready", "failed", "pending"]
@@ -23,6 +24,7 @@ class Generation:
     ``failures`` is the share of looks that fail; a prompt that contains ``fail_marker`` always fails.
 
     It also keeps a heap of the looks whose webhook is still to be sent: `take_settled` empties it.
+    Raises `ConfigurationError` for an option that is not usable.
     """
 
     def __init__(
@@ -36,6 +38,14 @@ class Generation:
         fail_marker: str,
         duration: Duration | None,
     ) -> None:
+        check_number("median", median, above=True)
+        check_number("sigma", sigma)
+        check_number("speed", speed, above=True)
+        check_number("failures", failures, most=1.0)
+        if duration is not None and not callable(duration):
+            raise invalid_option(
+                "duration", duration, "a function of a look's number and its request, or None"
+            )
         self._rng = rng
         self._mu = math.log(median)
         self._sigma = sigma

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Literal, get_args
+
+from .option_checks import check_choice, check_number, check_whole
 
 QuotaKind = Literal["sliding", "fixed"]
 
@@ -13,7 +15,8 @@ class QuotaWindow:
 
     "sliding": never more than the limit in any period of that length. "fixed": a window starts with the
     first request after the end of the window before, so that twice the limit can pass around its end.
-    A request that is throttled does not count, unless ``throttled_counts``.
+    A request that is throttled does not count, unless ``throttled_counts``. Raises `ConfigurationError` for
+    an option that is not usable.
     """
 
     def __init__(
@@ -24,6 +27,10 @@ class QuotaWindow:
         kind: QuotaKind = "sliding",
         throttled_counts: bool = False,
     ) -> None:
+        if limit is not None:
+            check_whole("requests_per_minute", limit, least=1)
+        check_choice("quota", kind, get_args(QuotaKind))
+        check_number("quota_window", seconds, above=True)
         self.limit = limit
         self.seconds = seconds
         self.kind = kind

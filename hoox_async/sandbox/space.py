@@ -31,11 +31,7 @@ from .generation import Duration, Ending, Generation
 from .option_checks import (
     check_choice,
     check_credits,
-    check_faults,
     check_flag,
-    check_number,
-    check_rates,
-    check_whole,
     invalid_option,
 )
 from .quota_window import QuotaKind, QuotaWindow
@@ -98,21 +94,7 @@ class Space:
         forms: AnswerForms | None = None,
     ) -> None:
         balance = check_credits("credits", credits)
-        if requests_per_minute is not None:
-            check_whole("requests_per_minute", requests_per_minute, least=1)
-        check_choice("quota", quota, get_args(QuotaKind))
-        check_number("quota_window", quota_window, above=True)
         check_flag("retry_after", retry_after)
-        check_number("median", median, above=True)
-        check_number("sigma", sigma)
-        check_number("speed", speed, above=True)
-        check_number("failures", failures, most=1.0)
-        if duration is not None and not callable(duration):
-            raise invalid_option(
-                "duration", duration, "a function of a look's number and its request, or None"
-            )
-        faults = check_faults("faults", faults, Fault)
-        check_rates("fault_rates", fault_rates or {}, Fault)
         check_flag("list_pending", list_pending)
         check_choice("vocabulary", vocabulary, get_args(Vocabulary))
         if api_key is not None and (not isinstance(api_key, str) or not api_key.strip()):
