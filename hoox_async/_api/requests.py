@@ -19,8 +19,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from .frozen import FrozenDict, frozen, frozen_json
-from .models import LookRef
-from .refs import HasRef, ref_in
+from .models import HasRef, LookRef, ref_in
 
 
 class Style(StrEnum):

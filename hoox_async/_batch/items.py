@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._api.models import LookRef
-from .._api.refs import IDS, is_usable, ref_in
+from .._api.models import IDS, LookRef, is_usable, ref_in
 from .._api.requests import FREE, ImageAvatar, LookEdit, PromptAvatar, Request, with_source_ref
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.keys import KEY, digest, is_key, ordinal_key

@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._api.models import Look, LookDetails, LookRef
+from .._api.models import HasRef, Look, LookDetails, LookRef, ref_of
 from .._api.pictures import ImageSize, Picture, image_size, is_too_small, resolution_of
-from .._api.refs import HasRef, ref_of
 from .._api.requests import KnownRequest, Resolution
 from .._api.responses import picture_urls
 from .._core.intents.intent import Intent

@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._api.endpoints import Choice
-from .._api.models import Avatar, Look, LookDetails, QuotaSnapshot
+from .._api.models import Avatar, HasRef, Look, LookDetails, QuotaSnapshot, ref_of
 from .._api.pictures import Picture
-from .._api.refs import HasRef, ref_of
 from .._api.requests import (
     AnyFormat,
     AnyResolution,

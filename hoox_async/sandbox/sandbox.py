@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from anyio.from_thread import start_blocking_portal
 
 from .._api.endpoints import Endpoint
-from .._api.refs import HasRef
+from .._api.models import HasRef
 from ..errors import ConfigurationError
 from .answers import AnswerForms, Vocabulary
 from .fault_injection import Fault

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import attrs
 
 from .._api.endpoints import Endpoint
-from .._api.refs import HasRef
+from .._api.models import HasRef
 from ..errors import ConfigurationError
 from .answers import (
     AnswerForms,

@@ -18,8 +18,7 @@ import attrs
 import pytest
 
 from hoox_async._api.endpoints import request_body
-from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._api.refs import HasRef
+from hoox_async._api.models import HasRef, Look, LookRef, LookStatus
 from hoox_async._api.requests import (
     Format,
     ImageAvatar,

@@ -11,8 +11,7 @@ import pytest
 import request_strategies as our
 from hypothesis import given
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.refs import HasRef
+from hoox_async._api.models import HasRef, Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
