@@ -9,8 +9,7 @@ import attrs
 from ..errors import WebhookRejected
 from .converter import expected, parse_json, read_id
 from .models import LookRef, LookStatus
-from .refusals import short_text
-from .responses import parse_status
+from .responses import parse_status, short_text
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of the longest delivery that is read."""

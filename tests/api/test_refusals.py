@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._api.refusals import Refused, body_text, read_refusal, short_text
+from hoox_async._api.responses import Refused, body_text, read_refusal, short_text
 
 
 @pytest.mark.parametrize(
