@@ -25,7 +25,7 @@ from hoox_async import (
 from hoox_async._api.endpoints import request_body
 from hoox_async._api.requests import RequestField, fields_of, json_value
 from hoox_async._cli import run
-from hoox_async._cli.campaign import parse_campaign
+from hoox_async._cli.campaign.parse import parse_campaign
 from hoox_async._cli.request_fields import FIELDS, changed_fields, described
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.keys import digest
