@@ -8,7 +8,7 @@ import pytest
 from session_kit import prompt
 from test_leader import LEASE, Process, apart, processes, until
 
-from hoox_async import Event, Look, LookSettled, LookStatus
+from hoox_async import BatchItem, BatchRunner, Event, Look, LookSettled, LookStatus
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
@@ -135,6 +135,21 @@ async def test_an_end_is_told_though_its_submitter_lives_on_without_its_session(
         await until(lambda: leader.notified == ["k"], 240.0)
         await asyncio.sleep(240.0)
         assert leader.notified == ["k"]
+
+
+async def test_another_round_first_tells_the_end_that_a_closed_session_has_left() -> None:
+    """What failed is told before it is paid again, also where nobody has taken it over by then."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        request = prompt("[fail] at first")
+        await other.session.submit(request, key="k")
+        await other.session.aclose()
+        await until(lambda: leader.database.memory.states == [IntentState.FAILED], 240.0)
+        assert leader.notified == []
+        runner = BatchRunner(leader.session, retry=("failed",), look_timeout=1.0)
+        await runner.run([BatchItem("k", request)])
+        assert leader.notified == ["k"]
+        await until(lambda: leader.notified == ["k", "k"], 240.0)
 
 
 async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:

@@ -117,7 +117,8 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
-    untold = before if attempts and teller and before and _is_untold(before, notified) else None
+    is_owed_before = attempts and before is not None and teller is not None and _is_untold(before, notified)
+    untold = before if is_owed_before else None
     if lost is not None:
         teller = lost.teller
     elif attempts:
