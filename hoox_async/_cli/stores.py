@@ -121,6 +121,11 @@ def beside(store: AnyStore, name: str) -> Path:
     return store.with_name(name) if isinstance(store, Path) else Path(name.replace("/", "-"))
 
 
+def campaign_name(store: AnyStore) -> str:
+    """The name of the campaign that a store belongs to."""
+    return store.name.removesuffix(".db").removesuffix(".hoox")
+
+
 def store_words(store: AnyStore | str, location: Location = DEFAULT_LOCATION) -> list[str]:
     """The store as it is typed in a command that is printed, without its password."""
     if isinstance(store, DatabaseStore):

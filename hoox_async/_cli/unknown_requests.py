@@ -1,17 +1,14 @@
-"""Lists the unknowns of a store, and writes the page that shows them with their pictures."""
+"""What a page shows of unknowns: the looks that they may have made, and the command that settles one."""
 
 from __future__ import annotations
 
-import webbrowser
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 
 from hoox_async import (
     BatchReport,
-    ConfigurationError,
     HooxError,
     HooxSession,
     LookDetails,
@@ -24,61 +21,7 @@ from hoox_async import (
 )
 
 from .options import StoreConnection, program
-from .stores import AnyStore, DatabaseStore, beside, read_report, read_unknowns, store_words
-from .terminal import Terminal, require_modules
-from .text import format_count, format_credits, one_line
-
-_FOUND_ELSEWHERE = {
-    "copies": "looks of the copy that the API made of the public avatar",
-    "name": "looks of the workspace's avatars of the same name: a public avatar is copied when it is edited",
-}
-
-
-async def list_unknowns(
-    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
-) -> tuple[list[Unknown], Path | None]:
-    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed.
-
-    A database is opened only for a page that has something to show: else nothing is made in it.
-    """
-    if isinstance(store, DatabaseStore) and (folder is None or not await read_unknowns(store)):
-        return await recorded_unknowns(connection, store, folder, given)
-    async with connection.session(store=store, poll="awaited") as session:
-        found = await session.unknowns()
-        if folder is None:
-            return found, None
-        looks = await read_looks(session, found)
-        words = resolve_words(given or str(store), connection)
-        return found, await write_page(store, folder, looks, words)
-
-
-async def recorded_unknowns(
-    connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
-) -> tuple[list[Unknown], Path | None]:
-    """As `list_unknowns`, from the store alone: without a request, and while another process has it open."""
-    found = await read_unknowns(store)
-    words = resolve_words(given or str(store), connection)
-    return found, await write_page(store, folder, [], words) if folder is not None else None
-
-
-def show_unknown(unknown: Unknown, terminal: Terminal) -> None:
-    sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
-    terminal.result(f"{unknown.key}  ({format_credits(unknown.request.credits)}{sent})")
-    prompt = getattr(unknown.request, "prompt", None)
-    if prompt:
-        terminal.result(f"  {one_line(prompt, 74)}")
-    for number, ref in enumerate(unknown.candidates, 1):
-        terminal.result(f"  {number}  {ref}")
-    if unknown.candidates_from in _FOUND_ELSEWHERE:
-        terminal.result(f"  {_FOUND_ELSEWHERE[unknown.candidates_from]}")
-    if not unknown.candidates:
-        terminal.result("  no look was found that could be its result")
-    if unknown.older:
-        older = format_count(len(unknown.older), "older look")
-        terminal.result(f"  {older} left out: listed before it was sent")
-    for avatar_id in unknown.unlisted:
-        terminal.result(f"  the looks of {avatar_id} were not listed before it was sent: they may be older")
-
+from .stores import store_words
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded
@@ -139,38 +82,3 @@ def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> Batch
         return attrs.evolve(outcome, candidates=candidates, unlisted=tuple(avatars))
 
     return BatchReport(shown(outcome) for outcome in report)
-
-
-def page_folder(page: Path | None, store: AnyStore) -> Path:
-    """The folder of the page. Raises `ConfigurationError` for the name of a file."""
-    if page is None:
-        return beside(store, f"{campaign_name(store)}.unknowns")
-    if page.suffix.lower() in (".html", ".htm") or page.is_file():
-        raise ConfigurationError(f"--page {page}: name a folder; the page is index.html in it")
-    return page
-
-
-def campaign_name(store: AnyStore) -> str:
-    """The name of the campaign that a store belongs to."""
-    return store.name.removesuffix(".db").removesuffix(".hoox")
-
-
-def require_page_modules() -> None:
-    """Raise `ConfigurationError` without what pages need."""
-    require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the page")
-
-
-async def write_page(
-    store: AnyStore, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
-) -> Path:
-    """Write the page of the store's unknowns. Raises `StoreError` and `OSError`."""
-    report = with_new_avatars(await read_report(store), looks)
-    return await report.write_unknowns_page(
-        folder, title=campaign_name(store), candidates=looks, resolve_command=resolve_command
-    )
-
-
-def show_page(page: Path, terminal: Terminal) -> None:
-    """Open the page in the user's browser."""
-    if not webbrowser.open(page.resolve().as_uri()):
-        terminal.notice("no browser could be started: open the page yourself")

@@ -14,10 +14,10 @@ from ..exit_codes import Exit
 from ..options import Output, StoreConnection, program
 from ..pictures import read_picture_index
 from ..selection import OnlyOption, Selection, parse_only, select_outcomes
-from ..stores import AnyStore, DatabaseStore, beside, read_report, store_of, store_words
+from ..stores import AnyStore, DatabaseStore, beside, campaign_name, read_report, store_of, store_words
 from ..terminal import Terminal, require_modules
 from ..text import format_count
-from ..unknown_requests import campaign_name, read_looks, resolve_words, with_new_avatars
+from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
 _PICKS_FILE = "picks.json"
 _LINE_SECONDS = 5.0

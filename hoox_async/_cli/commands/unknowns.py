@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from hoox_async import (
     HooxError,
     HooxSession,
     InvalidRequest,
+    LookDetails,
     LookJob,
     LookRef,
     Outcome,
@@ -27,18 +29,25 @@ from hoox_async import (
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import error_record, unknown_record
 from ..options import Output, StoreConnection, command_line
-from ..stores import AnyStore, key_words, read_report, store_of, store_words
-from ..terminal import Terminal
-from ..text import format_count, format_credits, shorten_list
-from ..unknown_requests import (
-    list_unknowns,
-    page_folder,
-    recorded_unknowns,
-    require_page_modules,
-    show_page,
-    show_unknown,
+from ..stores import (
+    AnyStore,
+    DatabaseStore,
+    beside,
+    campaign_name,
+    key_words,
+    read_report,
+    read_unknowns,
+    store_of,
+    store_words,
 )
+from ..terminal import Terminal, require_modules
+from ..text import format_count, format_credits, one_line, shorten_list
+from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
+_FOUND_ELSEWHERE = {
+    "copies": "looks of the copy that the API made of the public avatar",
+    "name": "looks of the workspace's avatars of the same name: a public avatar is copied when it is edited",
+}
 DECISIONS_FORMAT = "hoox-async decisions 2"
 Verdict = LookRef | Literal["resend", "drop"]
 
@@ -69,25 +78,25 @@ def unknowns(
         Write the page (in FILE.unknowns, if --page names no folder) and open it in the browser.
     """
     terminal, path = output.terminal(), store_of(store, connection.location)
-    folder = page_folder(page, path) if page is not None or open_page else None
+    folder = _page_folder(page, path) if page is not None or open_page else None
     if folder is not None:
-        require_page_modules()
+        require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the page")
     try:
-        found, written = asyncio.run(list_unknowns(connection, path, folder, store))
+        found, written = asyncio.run(_list_unknowns(connection, path, folder, store))
     except StoreLocked as error:
         terminal.notice(f"{error}. Nothing is asked for; what is recorded:")
-        found, written = asyncio.run(recorded_unknowns(connection, path, folder, store))
+        found, written = asyncio.run(_recorded_unknowns(connection, path, folder, store))
     for unknown in found:
         terminal.record("unknown", **unknown_record(unknown))
         if not output.json:
-            show_unknown(unknown, terminal)
+            _show_unknown(unknown, terminal)
     if not found:
         terminal.say("nothing is unknown")
     if written is not None:
         terminal.record("page", page=str(written))
         terminal.result(str(written))
         if open_page:
-            show_page(written, terminal)
+            _show_page(written, terminal)
     if not found:
         return Exit.READY
     _show_next(found, store, connection, terminal, has_page=written is not None)
@@ -107,6 +116,77 @@ def _show_next(
     terminal.notice(f"{format_count(len(found), 'request')} may have been paid for. {how}:")
     words = key_words(store, key, connection.location)
     terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
+
+
+async def _list_unknowns(
+    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
+) -> tuple[list[Unknown], Path | None]:
+    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed.
+
+    A database is opened only for a page that has something to show: else nothing is made in it.
+    """
+    if isinstance(store, DatabaseStore) and (folder is None or not await read_unknowns(store)):
+        return await _recorded_unknowns(connection, store, folder, given)
+    async with connection.session(store=store, poll="awaited") as session:
+        found = await session.unknowns()
+        if folder is None:
+            return found, None
+        looks = await read_looks(session, found)
+        words = resolve_words(given or str(store), connection)
+        return found, await _write_page(store, folder, looks, words)
+
+
+async def _recorded_unknowns(
+    connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
+) -> tuple[list[Unknown], Path | None]:
+    """As `_list_unknowns`, from the store alone: without a request, and while another process has it open."""
+    found = await read_unknowns(store)
+    words = resolve_words(given or str(store), connection)
+    return found, await _write_page(store, folder, [], words) if folder is not None else None
+
+
+def _show_unknown(unknown: Unknown, terminal: Terminal) -> None:
+    sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
+    terminal.result(f"{unknown.key}  ({format_credits(unknown.request.credits)}{sent})")
+    prompt = getattr(unknown.request, "prompt", None)
+    if prompt:
+        terminal.result(f"  {one_line(prompt, 74)}")
+    for number, ref in enumerate(unknown.candidates, 1):
+        terminal.result(f"  {number}  {ref}")
+    if unknown.candidates_from in _FOUND_ELSEWHERE:
+        terminal.result(f"  {_FOUND_ELSEWHERE[unknown.candidates_from]}")
+    if not unknown.candidates:
+        terminal.result("  no look was found that could be its result")
+    if unknown.older:
+        older = format_count(len(unknown.older), "older look")
+        terminal.result(f"  {older} left out: listed before it was sent")
+    for avatar_id in unknown.unlisted:
+        terminal.result(f"  the looks of {avatar_id} were not listed before it was sent: they may be older")
+
+
+def _page_folder(page: Path | None, store: AnyStore) -> Path:
+    """The folder of the page. Raises `ConfigurationError` for the name of a file."""
+    if page is None:
+        return beside(store, f"{campaign_name(store)}.unknowns")
+    if page.suffix.lower() in (".html", ".htm") or page.is_file():
+        raise ConfigurationError(f"--page {page}: name a folder; the page is index.html in it")
+    return page
+
+
+async def _write_page(
+    store: AnyStore, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
+) -> Path:
+    """Write the page of the store's unknowns. Raises `StoreError` and `OSError`."""
+    report = with_new_avatars(await read_report(store), looks)
+    return await report.write_unknowns_page(
+        folder, title=campaign_name(store), candidates=looks, resolve_command=resolve_command
+    )
+
+
+def _show_page(page: Path, terminal: Terminal) -> None:
+    """Open the page in the user's browser."""
+    if not webbrowser.open(page.resolve().as_uri()):
+        terminal.notice("no browser could be started: open the page yourself")
 
 
 def resolve(
@@ -149,10 +229,10 @@ def resolve(
     if verdict is not None:
         decided = Decision(key, attempt, parse_verdict(verdict))
         return asyncio.run(_settle_one(connection, path, decided, terminal))
-    unknown = _find(asyncio.run(list_unknowns(connection, path))[0], key)
+    unknown = _find(asyncio.run(_list_unknowns(connection, path))[0], key)
     terminal.record("unknown", **unknown_record(unknown))
     if not output.json:
-        show_unknown(unknown, terminal)
+        _show_unknown(unknown, terminal)
     if not terminal.can_ask:
         raise ConfigurationError(
             "nothing was done, as nobody can be asked: give the verdict as avatar_id:look_id, resend or drop"
