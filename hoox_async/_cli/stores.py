@@ -10,7 +10,7 @@ from typing import Annotated
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import BatchReport, ConfigurationError, Outcome, OutcomeState, PrunedRequest, Unknown
+from hoox_async import BatchReport, ConfigurationError
 
 from .text import SCHEMES, shown_url
 
@@ -103,12 +103,9 @@ def store_of(text: str, location: Location = DEFAULT_LOCATION) -> AnyStore:
     return beside
 
 
-def file_store_of(text: str) -> Path:
-    """As `store_of`, for commands that work on files."""
-    store = store_of(text)
-    if isinstance(store, DatabaseStore):
-        raise ConfigurationError("this command works on files; PostgreSQL has pg_dump and its own recovery")
-    return store
+def source_of(store: AnyStore) -> Path | str:
+    """The store as the library's functions take it."""
+    return store.url if isinstance(store, DatabaseStore) else store
 
 
 def store_beside(campaign: Path) -> Path:
@@ -141,31 +138,8 @@ def key_words(store: AnyStore | str, key: str, location: Location = DEFAULT_LOCA
 
 async def read_report(store: AnyStore) -> BatchReport:
     """All outcomes of a store. Changes nothing, and needs no API key."""
-    if isinstance(store, DatabaseStore):
-        return await BatchReport.open(
-            store.url, workspace=store.location.workspace, schema=store.location.schema
-        )
-    return await BatchReport.open(store)
-
-
-async def read_unknowns(store: AnyStore) -> list[Unknown]:
-    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key."""
-    found = (await read_report(store)).in_state(OutcomeState.UNKNOWN)
-    return [_unknown(outcome) for outcome in found]
-
-
-def _unknown(outcome: Outcome) -> Unknown:
-    assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
-    assert outcome.attempt is not None, "what is unknown was sent"
-    return Unknown(
-        outcome.key,
-        outcome.request,
-        outcome.attempt,
-        outcome.submitted_at,
-        outcome.candidates,
-        outcome.older,
-        unlisted=outcome.unlisted,
-    )
+    location = store.location if isinstance(store, DatabaseStore) else DEFAULT_LOCATION
+    return await BatchReport.open(source_of(store), **attrs.asdict(location))
 
 
 def store_first(words: Sequence[str]) -> list[str]:

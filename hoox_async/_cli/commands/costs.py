@@ -12,7 +12,7 @@ from hoox_async import Costs, OutcomeState, read_costs
 
 from ..exit_codes import Exit
 from ..options import Output
-from ..stores import DEFAULT_LOCATION, DatabaseStore, Location, store_of
+from ..stores import DEFAULT_LOCATION, Location, source_of, store_of
 from ..terminal import Terminal
 from ..text import format_amount, one_line
 
@@ -38,8 +38,7 @@ def costs(
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
     terminal, place = output.terminal(), store_of(store, location)
-    source = place.url if isinstance(place, DatabaseStore) else place
-    rows = asyncio.run(read_costs(source, by=by, **attrs.asdict(location)))
+    rows = asyncio.run(read_costs(source_of(place), by=by, **attrs.asdict(location)))
     for row in rows:
         terminal.record(
             "costs",

@@ -31,8 +31,8 @@ from ..stores import (
     DatabaseStore,
     Location,
     SchemaOption,
-    file_store_of,
     named_store,
+    source_of,
     store_of,
 )
 from ..terminal import Terminal
@@ -60,7 +60,7 @@ def backup(source: str, target: Path, /, *, output: Output = Output()) -> int:
         The file to write the copy to. An existing file is not replaced.
     """
     terminal = output.terminal()
-    copy = asyncio.run(backup_store(file_store_of(source), target))
+    copy = asyncio.run(backup_store(_file_store_of(source), target))
     terminal.record("backup", path=str(copy))
     terminal.result(str(copy))
     return Exit.READY
@@ -97,7 +97,7 @@ def copy(
     terminal = output.terminal()
     one = store_of(source, location if source.startswith(SCHEMES) else DEFAULT_LOCATION)
     other = named_store(target, location if target.startswith(SCHEMES) else DEFAULT_LOCATION)
-    stores = [place.url if isinstance(place, DatabaseStore) else place for place in (one, other)]
+    stores = [source_of(place) for place in (one, other)]
     key = Connection(key_file=key_file).key() if isinstance(other, DatabaseStore) else None
     terminal.say("Copying. If it is interrupted, the same command goes on.")
     done = asyncio.run(copy_store(*stores, api_key=key, **attrs.asdict(location)))
@@ -137,7 +137,7 @@ def recover(
     """
     from hoox_async.postgres import copy_state
 
-    terminal, path = output.terminal(), file_store_of(store)
+    terminal, path = output.terminal(), _file_store_of(store)
     missing = _missing(path)
     copied = None if missing else copy_state(path)
     if not missing and not copied:
@@ -179,8 +179,9 @@ def prune(
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
     terminal, place, age = output.terminal(), store_of(store, location), parse_age(older_than)
-    source = place.url if isinstance(place, DatabaseStore) else place
-    done = asyncio.run(prune_store(source, older_than=age, dry_run=dry_run, **attrs.asdict(location)))
+    done = asyncio.run(
+        prune_store(source_of(place), older_than=age, dry_run=dry_run, **attrs.asdict(location))
+    )
     terminal.record("pruned", store=str(place), dry_run=dry_run, **done._asdict())
     count = format_count(done.pruned, "request")
     smaller = _bytes(max(0, done.size_before - done.size_after))
@@ -242,8 +243,7 @@ def budget(
         The budget's name.
     """
     terminal, place = output.terminal(), store_of(store, location)
-    source = place.url if isinstance(place, DatabaseStore) else place
-    found = asyncio.run(store_budget(source, name, cap=cap, **attrs.asdict(location)))
+    found = asyncio.run(store_budget(source_of(place), name, cap=cap, **attrs.asdict(location)))
     left = max(Decimal(0), found.max_credits - found.charged)
     amounts = {"cap": found.max_credits, "charged": found.charged, "left": left}
     terminal.record("budget", name=name, **{word: format(amount, "f") for word, amount in amounts.items()})
@@ -252,6 +252,14 @@ def budget(
         f"{format_amount(left)} left"
     )
     return Exit.READY
+
+
+def _file_store_of(text: str) -> Path:
+    """As `store_of`, for commands that work on files."""
+    store = store_of(text)
+    if isinstance(store, DatabaseStore):
+        raise ConfigurationError("this command works on files; PostgreSQL has pg_dump and its own recovery")
+    return store
 
 
 def _plain(side: Mapping[str, Decimal | int]) -> dict[str, str | int]:

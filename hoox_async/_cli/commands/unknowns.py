@@ -22,6 +22,7 @@ from hoox_async import (
     LookRef,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     StoreLocked,
     Unknown,
 )
@@ -36,7 +37,6 @@ from ..stores import (
     campaign_name,
     key_words,
     read_report,
-    read_unknowns,
     store_of,
     store_words,
 )
@@ -125,7 +125,7 @@ async def _list_unknowns(
 
     A database is opened only for a page that has something to show: else nothing is made in it.
     """
-    if isinstance(store, DatabaseStore) and (folder is None or not await read_unknowns(store)):
+    if isinstance(store, DatabaseStore) and (folder is None or not await _read_unknowns(store)):
         return await _recorded_unknowns(connection, store, folder, given)
     async with connection.session(store=store, poll="awaited") as session:
         found = await session.unknowns()
@@ -140,9 +140,29 @@ async def _recorded_unknowns(
     connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
 ) -> tuple[list[Unknown], Path | None]:
     """As `_list_unknowns`, from the store alone: without a request, and while another process has it open."""
-    found = await read_unknowns(store)
+    found = await _read_unknowns(store)
     words = resolve_words(given or str(store), connection)
     return found, await _write_page(store, folder, [], words) if folder is not None else None
+
+
+async def _read_unknowns(store: AnyStore) -> list[Unknown]:
+    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key."""
+    found = (await read_report(store)).in_state(OutcomeState.UNKNOWN)
+    return [_unknown_of(outcome) for outcome in found]
+
+
+def _unknown_of(outcome: Outcome) -> Unknown:
+    assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
+    assert outcome.attempt is not None, "what is unknown was sent"
+    return Unknown(
+        outcome.key,
+        outcome.request,
+        outcome.attempt,
+        outcome.submitted_at,
+        outcome.candidates,
+        outcome.older,
+        unlisted=outcome.unlisted,
+    )
 
 
 def _show_unknown(unknown: Unknown, terminal: Terminal) -> None:
