@@ -104,20 +104,35 @@ def sources() -> set[str]:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
-    """Modules, templates, py.typed and the skill, the pytest plugin beside it; no tests, caches or stores."""
+    """Modules, templates, SQL, py.typed, the skill, the pytest plugin beside it; no tests, caches or stores.
+
+    No file says where it was made.
+    """
     with zipfile.ZipFile(built[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         texts = {name: wheel.read(name) for name in names}
     assert names == sources() - {PLUGIN} | {"_hoox_async_pytest.py"}
     assert {"hoox_async/py.typed", "hoox_async/_report/templates/index.html.j2", SKILL} <= names
+    assert {"hoox_async/_io/ledger/sql/clock_1.sql", "hoox_async/_io/ledger/sql/quota_1.sql"} <= names
     assert not [name for name in names if STRANGE.search(name)]
-    assert not [name for name, text in texts.items() if str(ROOT).encode() in text]
+    assert made_at(texts) == []
+
+
+def made_at(texts: dict[str, bytes]) -> list[str]:
+    """The files that name this folder, this machine's package index, or its Python."""
+    config = python(sys.executable, "-m", "pip", "config", "list")
+    indexes = set(re.findall(r"https?://(?:[^/@\s']*@)?([^/:\s']+)", config)) - {"pypi.org"}
+    places = [place.encode() for place in (str(ROOT), sys.base_prefix, *indexes)]
+    return [name for name, text in texts.items() if any(place in text for place in places)]
 
 
 def test_the_sdist_can_be_built_and_tested(built: tuple[Path, Path]) -> None:
-    """The package, its tests, benchmarks and examples; no caches, stores or histories."""
+    """The package, its tests, benchmarks and examples; no caches, stores or histories, nor a machine."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
+        files = [member for member in sdist.getmembers() if member.isfile()]
+        texts = {member.name: read.read() for member in files if (read := sdist.extractfile(member))}
+    assert made_at(texts) == []
     assert names >= sources() | {SKILL, "pyproject.toml", "README.md", "tests/conftest.py"}
     assert {"tests", "benchmarks", "docs", "examples"} <= {name.partition("/")[0] for name in names}
     assert [name for name in names if STRANGE.search(name)] == []
