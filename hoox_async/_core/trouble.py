@@ -1,4 +1,4 @@
-"""What is wrong, in words of which each is a row of the runbook, and by which signs a session knows it."""
+"""What is wrong: words of which each is a row of the runbook, the signs of them, and an outage of the API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ..errors import (
+    HooxError,
     InsufficientCredits,
     NotSent,
     OutcomeUnknown,
@@ -223,3 +224,30 @@ def after_write(now: float, began: float, *, failed: bool, is_full: bool = False
     if failed:
         return Sign(Trouble.STORE_FULL if is_full else Trouble.STORE_AWAY, now)
     return Sign(Trouble.STORE_SLOW, now) if now - began >= SLOW_STORE else None
+
+
+# --- an outage
+
+NO_ANSWER = (NotSent, TransportError, ServerError, UnexpectedResponse)
+"""The errors of a request that got no answer, or none that can be used."""
+
+
+class Outage(NamedTuple):
+    """Requests that have got no usable answer ``since`` a time of the loop (seconds).
+
+    ``reason`` says why, in words. ``status`` is the HTTP status of the last answer, None where none came.
+    """
+
+    since: float
+    reason: str
+    status: int | None = None
+
+    def text(self, now: float) -> str:
+        """``"no answer for 20 s (cannot reach app.hoox.video: the connection was refused)"``."""
+        answer = "no answer" if self.status is None else "no usable answer"
+        return f"{answer} for {max(0.0, now - self.since):.0f} s ({self.reason})"
+
+
+def outage_after(error: HooxError, since: float) -> Outage:
+    """The outage that this error of a request begins or goes on with."""
+    return Outage(since, str(error), getattr(error, "status", None))

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from .._api.endpoints import Endpoint, WireResponse
-from .._core.outage import NO_ANSWER, Outage, outage_after
 from .._core.retry import shows_valid_key
-from .._core.trouble import Sign, after_paid_request, api_trouble
+from .._core.trouble import NO_ANSWER, Outage, Sign, after_paid_request, api_trouble, outage_after
 from .._io.clock import Clock
 from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger

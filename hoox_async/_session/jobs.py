@@ -20,10 +20,10 @@ from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import seconds_of
 from .._core.intents.transitions import IllegalTransition, Settle
-from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
+from .._core.trouble import Outage
 from .._io.clock import Clock
 from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hoox_async._core.outage import NO_ANSWER, Outage, outage_after
+from hoox_async._core.trouble import NO_ANSWER, Outage, outage_after
 from hoox_async.errors import ApiError, HooxError, NotSent, ServerError, TransportError, UnexpectedResponse
 
 

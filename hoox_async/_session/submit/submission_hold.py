@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..._core.circuit_breaker import LOSSES, SubmissionBreaker
-from ..._core.outage import NO_ANSWER
+from ..._core.trouble import NO_ANSWER
 from ..._io.clock import Clock
 from ..._io.hooks import Hooks
 from ..._io.tasks import TaskSet
