@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import look_from_details
-from .._core.intents.ages import CandidateAges, by_age
-from .._core.intents.copies import KnownAvatar, avatars_of_edits, where_found
+from .._core.intents.candidates import CandidateAges, KnownAvatar, avatars_of_edits, by_age, where_found
 from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
 from .._core.intents.keys import is_key

@@ -20,7 +20,7 @@ import attrs
 from .._api.models import Look, LookDetails, LookFailure, LookRef
 from .._api.requests import LookEdit
 from .._api.webhook_payloads import Delivery
-from .._core.intents.copies import avatars_of_edits
+from .._core.intents.candidates import avatars_of_edits
 from .._core.intents.deliveries import can_be_needed
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition

@@ -6,7 +6,7 @@ import pytest
 from intents_kit import AT, OTHER, REF, SOURCE, after
 
 from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._core.intents.ages import CandidateAges, by_age, keeps_age
+from hoox_async._core.intents.candidates import CandidateAges, by_age, keeps_age
 from hoox_async._core.intents.intent import Evidence
 from hoox_async._core.intents.transitions import (
     Accept,

@@ -13,7 +13,7 @@ import attrs
 from ..._api.models import Look, LookRef
 from ..._api.requests import FREE, ImageAvatar, KnownRequest, PrunedRequest, Request
 from ...errors import StoreError
-from .copies import CandidatesFrom
+from .candidates import CandidatesFrom
 
 
 class IntentState(StrEnum):

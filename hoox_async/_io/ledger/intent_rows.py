@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from ..._api.models import LookRef
 from ..._api.requests import FREE
-from ..._core.intents.ages import keeps_age
 from ..._core.intents.budget import StoredBudget, charge_changes
+from ..._core.intents.candidates import keeps_age
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import load_intent
 from ..._core.intents.transitions import claimed_look

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.budget import StoredBudget, charge_changes
-from ..._core.intents.copies import RECENT, KnownAvatar
+from ..._core.intents.candidates import RECENT, KnownAvatar
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import (
     dump_delivery,
