@@ -88,7 +88,7 @@ class HealthReader:
         registry: JobRegistry,
         scheduler: PollScheduler,
         poller: Poller,
-        outages: SubmissionHold,
+        hold: SubmissionHold,
         pictures: Pictures,
         tasks: TaskSet,
     ) -> None:
@@ -101,7 +101,7 @@ class HealthReader:
         self._registry = registry
         self._scheduler = scheduler
         self._poller = poller
-        self._outages = outages
+        self._hold = hold
         self._pictures = pictures
         self._reading: asyncio.Task[tuple[StoreGauges, float]] | None = None
         self._unread_since: float | None = (
@@ -111,7 +111,7 @@ class HealthReader:
 
     async def read(self) -> SessionHealth:
         """The session's state now. One or two short reads of the store; no request of the API is awaited."""
-        limiter, outages = self._rate_limiter, self._outages
+        limiter, hold = self._rate_limiter, self._hold
         found, store_seconds = await self._read_store()
         now = self._clock.now()
         polled_at = self._poller.answered_at
@@ -124,9 +124,9 @@ class HealthReader:
             last_poll=None if polled_at is None else now - polled_at,
             polls_for_all=self._registry.polls_for_all,
             waiting=limiter.waiting,
-            held=outages.waiting,
-            unanswered=outages.unanswered(),
-            permit_wait=limiter.expected_wait(1 + outages.waiting),
+            held=hold.waiting,
+            unanswered=hold.unanswered(),
+            permit_wait=limiter.expected_wait(1 + hold.waiting),
             paused=max(0.0, limiter.window.paused_until - now),
             key_refused=limiter.key_refused,
         )
@@ -146,7 +146,7 @@ class HealthReader:
         return Signs(
             now=now,
             seen=(answers.sign, answers.paid_sign, self._intents.sign, of_window, self._pictures.sign),
-            silent=answers.is_silent or self._outages.is_silent,
+            silent=answers.is_silent or self._hold.is_silent,
             key_refused=limiter.key_refused or limiter.is_checking_key,
             throttled_since=window.throttled_since,
             paused_until=window.paused_until,

@@ -185,7 +185,7 @@ class SessionRuntime:
             registry=self.registry,
             scheduler=self.scheduler,
             poller=self.poller,
-            outages=self.submitter.outages,
+            hold=self.submitter.hold,
             pictures=self.pictures,
             tasks=self.tasks,
         )

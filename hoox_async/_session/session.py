@@ -548,7 +548,7 @@ class HooxSession:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidRequest("count", count, "a whole number, 1 or more")
         runtime = self._ready()
-        return runtime.rate_limiter.expected_wait(count + runtime.submitter.outages.waiting)
+        return runtime.rate_limiter.expected_wait(count + runtime.submitter.hold.waiting)
 
     async def health(self) -> SessionHealth:
         """The session's state now, for health checks and gauges: see `SessionHealth` for the units.

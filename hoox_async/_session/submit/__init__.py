@@ -10,8 +10,7 @@
 """
 
 from .attempt import SendOptions
-from .attempt_budget import AttemptBudget
-from .session_budgets import SessionBudgets
+from .budgets import AttemptBudget, SessionBudgets
 from .submitter import Submitter
 
 __all__ = ["AttemptBudget", "SendOptions", "SessionBudgets", "Submitter"]

@@ -57,7 +57,7 @@ from ..intents import Intents, as_store_error, within
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..webhook_processor import WebhookProcessor
-from .attempt_budget import AttemptBudget
+from .budgets import AttemptBudget
 from .deferred_writes import DeferredWrite, DeferredWrites
 from .submission_hold import SubmissionHold
 
@@ -106,7 +106,7 @@ class SubmitAttempt:
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
         deferred: DeferredWrites,
-        outages: SubmissionHold,
+        hold: SubmissionHold,
         decision: SendDecision,
         options: SendOptions,
     ) -> None:
@@ -121,7 +121,7 @@ class SubmitAttempt:
         self._registry = registry
         self._webhook_processor = webhook_processor
         self._deferred = deferred
-        self._outages = outages
+        self._hold = hold
         self._decision = decision
         self._options = options
         self._intent = decision.intent
@@ -155,7 +155,7 @@ class SubmitAttempt:
             async with self._reserved_credits():
                 permit = await self._options.acquire_permit()
                 self.is_waiting = False
-                with self._outages.sending(self._id):
+                with self._hold.sending(self._id):
                     return await self._send_and_record(permit)
         except asyncio.CancelledError:
             if self._is_outdated and self.is_waiting:
@@ -170,7 +170,7 @@ class SubmitAttempt:
             ref = read_accepted(response, self._intent.source)
         except Exception as error:
             return await self._record_failure(error)
-        self._outages.answered(self._id)
+        self._hold.answered(self._id)
         self._api_answers.paid_ended(self._sent_at, None)
         return await self._record_acceptance(ref)
 
@@ -244,7 +244,7 @@ class SubmitAttempt:
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._hooks.emit(RequestSent(endpoint, self._clock.now(), self._intent.key))
-        self._outages.sent(self._id, self._intent.key)
+        self._hold.sent(self._id, self._intent.key)
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
     async def _commit_sending(self, permit: Permit) -> bool:
@@ -351,7 +351,7 @@ class SubmitAttempt:
             raise error
         intent, end = self._intent, self._end_after(error)
         self._may_have_cost = lost = isinstance(end, MarkUnknown)
-        (self._outages.lost if lost else self._outages.answered)(self._id)
+        (self._hold.lost if lost else self._hold.answered)(self._id)
         self._api_answers.paid_ended(self._sent_at, error)
         result: Exception = error
         if isinstance(end, MarkUnknown):

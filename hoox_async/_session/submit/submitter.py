@@ -48,10 +48,9 @@ from ..reads import Reads
 from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
 from .attempt import SendOptions, SubmitAttempt
-from .attempt_budget import AttemptBudget
+from .budgets import AttemptBudget, SessionBudgets
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
-from .session_budgets import SessionBudgets
 from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")
@@ -100,7 +99,7 @@ class Submitter:
         self._unknowns = unknowns
         self._deferred = DeferredWrites(tasks)
         self.budgets: SessionBudgets = SessionBudgets(store)
-        self.outages: SubmissionHold = SubmissionHold(clock, rate_limiter, reads, hooks, tasks)
+        self.hold: SubmissionHold = SubmissionHold(clock, rate_limiter, reads, hooks, tasks)
         self._new_attempt = partial(
             SubmitAttempt,
             clock=clock,
@@ -114,7 +113,7 @@ class Submitter:
             registry=registry,
             webhook_processor=webhook_processor,
             deferred=self._deferred,
-            outages=self.outages,
+            hold=self.hold,
         )
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
@@ -127,7 +126,7 @@ class Submitter:
     def close(self) -> None:
         """End the attempts that still wait to send. Those whose POST is outstanding go on."""
         self._intents.close()
-        self.outages.close()
+        self.hold.close()
         for running in tuple(self._running.values()):
             if running.attempt.is_waiting:
                 running.task.cancel()
@@ -168,7 +167,7 @@ class Submitter:
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
         permits = CallerPermits(self._rate_limiter, max_wait)
         deadline = None if max_wait is None else permits.since + max_wait
-        acquire = partial(self.outages.acquire, permits)
+        acquire = partial(self.hold.acquire, permits)
         reserving = AttemptBudget(self.budgets, budget, waits=False)
         return SendOptions(acquire, Patience.SINGLE, reserving, permits.since, deadline)
 
