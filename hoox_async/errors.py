@@ -35,12 +35,7 @@ has the frames of the library too. Other exceptions, such as bugs, always have a
 
 from __future__ import annotations
 
-import inspect
-import logging
-from contextlib import aclosing
-from functools import wraps
-from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +44,6 @@ if TYPE_CHECKING:
     from ._session.jobs import LookJob
 
 Charged = Literal["no", "maybe", "yes"]
-_T = TypeVar("_T")
-_log = logging.getLogger("hoox_async")
 
 
 class HooxError(Exception):
@@ -61,87 +54,6 @@ class HooxError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """How to copy and pickle it: the classes below have other arguments than those in ``args``."""
         return _rebuilt, (type(self), self.args, self.__dict__)
-
-
-def short_tracebacks(door: _T) -> _T:
-    """A decorator of public functions, and of classes for their public methods.
-
-    A `HooxError` leaves them without the frames of the library, unless its logger is at DEBUG.
-    """
-    if isinstance(door, type):
-        for name, method in list(vars(door).items()):
-            if isinstance(method, FunctionType) and (name in _PUBLIC or not name.startswith("_")):
-                setattr(door, name, _with_short_tracebacks(method))
-        return door
-    return cast("_T", _with_short_tracebacks(door))
-
-
-_PUBLIC = ("__init__", "__aenter__", "__aexit__", "__anext__")
-
-
-def _with_short_tracebacks(function: Any) -> Any:
-    @wraps(function)
-    async def awaited(*args: Any, **named: Any) -> Any:
-        with _SHORT:
-            return await function(*args, **named)
-
-    @wraps(function)
-    async def iterated(*args: Any, **named: Any) -> Any:
-        with _SHORT:
-            async with aclosing(function(*args, **named)) as values:
-                async for value in values:
-                    yield value
-
-    @wraps(function)
-    def called(*args: Any, **named: Any) -> Any:
-        with _SHORT:
-            return function(*args, **named)
-
-    if inspect.iscoroutinefunction(function):
-        return awaited
-    return iterated if inspect.isasyncgenfunction(function) else called
-
-
-class _ShortTraceback:
-    """A ``with`` block: a `HooxError` leaves it without the frames between it and the user's own code.
-
-    The other exceptions in its chain keep one frame, if all are of the library: that of their place.
-    """
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not isinstance(error, HooxError) or _log.isEnabledFor(logging.DEBUG):
-            return
-        chain: list[BaseException] = []  # a cause and a context can name each other
-        while error is not None and error not in chain:
-            chain.append(error)
-            last, frame = None, error.__traceback__
-            while frame is not None and _is_inner(frame):
-                last, frame = frame, frame.tb_next
-            error.__traceback__ = last if frame is None and not isinstance(error, HooxError) else frame
-            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-_SHORT = _ShortTraceback()
-_INNER = {
-    "aiohttp",
-    "anyio",
-    "asyncio",
-    "attr",
-    "cattrs",
-    "concurrent",
-    "contextlib",
-    "hoox_async",
-    "psycopg",
-}
-
-
-def _is_inner(trace: TracebackType) -> bool:
-    """Whether this frame is of the library, or of one through which it calls itself."""
-    module = trace.tb_frame.f_globals.get("__name__")  # what attrs generates has none
-    return module is None or module.partition(".")[0] in _INNER
 
 
 def _rebuilt(kind: type[HooxError], args: tuple[Any, ...], state: dict[str, Any]) -> HooxError:
@@ -247,29 +159,6 @@ class Conflict(ApiError):
 
 class RateLimited(ApiError):
     """429: the workspace's quota is used up. ``retry_after`` is in seconds, where the server said."""
-
-
-_BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequest,
-    401: AuthenticationError,
-    402: InsufficientCredits,
-    403: PermissionDenied,
-    404: NotFound,
-    409: Conflict,
-    429: RateLimited,
-}
-
-
-def api_error(
-    status: int,
-    code: str | None,
-    message: str,
-    details: Sequence[Any] = (),
-    *,
-    retry_after: float | None = None,
-) -> ApiError:
-    """An error of the class of this HTTP status, or an `ApiError` where the status has no class."""
-    return _BY_STATUS.get(status, ApiError)(status, code, message, details, retry_after=retry_after)
 
 
 class OutcomeUnknown(HooxError):

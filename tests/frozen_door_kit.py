@@ -93,14 +93,18 @@ def _described(name: str, value: Any) -> Iterator[str]:
 
 
 def _members(kind: type) -> dict[str, Any]:
-    """The public methods and properties that a class or a base of it in the package defines."""
+    """The public methods and properties that a class or a base of it in the package defines.
+
+    What a base from elsewhere has, such as an event loop, is promised by that.
+    """
     found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if not base.__module__.startswith("hoox_async"):
-            continue
+    own = [base for base in reversed(kind.__mro__) if base.__module__.startswith("hoox_async")]
+    others = [base for base in kind.__mro__ if base not in own]
+    for base in own:
         for name, value in vars(base).items():
             plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-            if not name.startswith("_") and isinstance(plain, FunctionType | property):
+            is_new = not name.startswith("_") and not any(hasattr(other, name) for other in others)
+            if is_new and isinstance(plain, FunctionType | property):
                 found[name] = plain
     for field in attrs.fields(kind) if attrs.has(kind) else ():
         if not field.init and not field.name.startswith("_"):

@@ -11,6 +11,7 @@ import pytest
 
 from hoox_async import Look, LookRef, LookStatus, errors
 from hoox_async._api.models import LookFailure
+from hoox_async._api.responses import api_error
 
 REF = LookRef("avtr_abc", "look_123")
 FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))
@@ -148,7 +149,7 @@ def test_not_sent_says_when_to_try_again() -> None:
 )
 def test_the_status_decides_the_class_of_an_api_error(status: int, kind: type[errors.ApiError]) -> None:
     """api_error makes an error of the status's class, with all parts of the refusal."""
-    error = errors.api_error(status, "CODE", "No", [{"field": "f"}], retry_after=3.0)
+    error = api_error(status, "CODE", "No", [{"field": "f"}], retry_after=3.0)
     assert type(error) is kind
     assert (error.status, error.code, error.message) == (status, "CODE", "No")
     assert (error.details, error.retry_after) == (({"field": "f"},), 3.0)
@@ -157,7 +158,7 @@ def test_the_status_decides_the_class_of_an_api_error(status: int, kind: type[er
 
 def test_the_message_of_a_refusal_without_a_code() -> None:
     """The message of a refusal without a code has no brackets."""
-    assert str(errors.api_error(404, None, "Look not found")) == "HTTP 404: Look not found"
+    assert str(api_error(404, None, "Look not found")) == "HTTP 404: Look not found"
 
 
 def test_outcome_unknown_has_the_key_to_settle_it() -> None:

@@ -14,7 +14,7 @@ import functools
 import html
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
@@ -23,7 +23,19 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from ..errors import ApiError, OutcomeUnknown, ServerError, UnexpectedResponse, api_error
+from ..errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequest,
+    Conflict,
+    InsufficientCredits,
+    NotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    UnexpectedResponse,
+)
 from .converter import complaint, expected, parse_json, read_id, strict_converter
 from .endpoints import WireResponse
 from .models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, ServerQuota
@@ -79,6 +91,29 @@ def read_look(response: WireResponse, ref: LookRef) -> LookDetails:
 def read_looks(response: WireResponse) -> tuple[LookDetails, ...]:
     """The looks from ``GET /avatar/list``. Raises as `read_status` does."""
     return _read(response, parse_looks)
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    429: RateLimited,
+}
+
+
+def api_error(
+    status: int,
+    code: str | None,
+    message: str,
+    details: Sequence[Any] = (),
+    *,
+    retry_after: float | None = None,
+) -> ApiError:
+    """An error of the class of this HTTP status, or an `ApiError` where the status has no class."""
+    return _BY_STATUS.get(status, ApiError)(status, code, message, details, retry_after=retry_after)
 
 
 def refusal_is_the_items_own(error: ApiError) -> bool:

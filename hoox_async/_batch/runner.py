@@ -14,7 +14,8 @@ from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
-from ..errors import ConfigurationError, HooxError, SessionClosed, short_tracebacks
+from .._tracebacks import short_tracebacks
+from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .input_run import InputRun

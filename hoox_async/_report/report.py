@@ -17,7 +17,7 @@ from .._api.requests import FREE, ImageAvatar
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.ledger.opening import is_database
-from ..errors import short_tracebacks
+from .._tracebacks import short_tracebacks
 from .formatting import STATE_EXPLANATIONS, format_count, format_duration
 from .jsonl import REQUEST_KINDS, write_lines
 

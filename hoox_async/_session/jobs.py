@@ -29,6 +29,7 @@ from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger
 from .._io.protocols import PollDuty
 from .._io.tasks import TaskSet
+from .._tracebacks import short_tracebacks
 from ..errors import (
     GenerationFailed,
     HooxError,
@@ -36,7 +37,6 @@ from ..errors import (
     SessionClosed,
     StoreError,
     WaitTimeout,
-    short_tracebacks,
 )
 from ..events import LookSettled
 from .api_answers import ApiAnswers

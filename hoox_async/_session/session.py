@@ -52,7 +52,8 @@ from .._io.ledger.opening import open_store
 from .._io.protocols import Transport, Workspace
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
-from ..errors import ConfigurationError, InvalidRequest, SessionClosed, short_tracebacks
+from .._tracebacks import short_tracebacks
+from ..errors import ConfigurationError, InvalidRequest, SessionClosed
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .health import SessionHealth

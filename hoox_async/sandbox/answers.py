@@ -97,62 +97,67 @@ class AnswerForms:
     def __attrs_post_init__(self) -> None:
         check_words(self)
 
-    def accepted_create(self, body: Any) -> Any:
-        """The body of a creation as this API reads it: without images under a name that it does not know."""
-        if self.images == "both" or not isinstance(body, Mapping):
-            return body
-        other = "images" if self.images == "imageUrls" else "imageUrls"
-        return {name: value for name, value in body.items() if name != other}
 
-    def failure(self) -> dict[str, Any]:
-        """Why a look failed, on ``/avatar/status`` and in webhooks."""
-        return {"code": self.failure_code, "message": FAILURE_MESSAGE}
+def accepted_create(forms: AnswerForms, body: Any) -> Any:
+    """The body of a creation as this API reads it: without images under a name that it does not know."""
+    if forms.images == "both" or not isinstance(body, Mapping):
+        return body
+    other = "images" if forms.images == "imageUrls" else "imageUrls"
+    return {name: value for name, value in body.items() if name != other}
 
-    def error_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of a refusal in this form, from a body in either form."""
-        given = body.get("details")
-        details = [self._detail(one) for one in given] if isinstance(given, list) else None
-        code, message = body.get("code"), body["error"]
-        if details is not None and self.errors == "short":
-            message, code, details = details[0]["message"], details[0]["code"], None
-        elif details is None and self.errors == "details":
-            details = [self._detail({"message": message, **({"code": code} if code else {})})]
-            message, code = "Validation failed", None
-        if details is not None:
-            return {"error": message, "details": details}
-        return {"error": message, "code": self._code(code)} if code else {"error": message}
 
-    def reset_header(self, unix_reset: float, seconds: float) -> dict[str, str]:
-        """The header of the reset, which comes ``seconds`` from now."""
-        match self.reset:
-            case "none":
-                return {}
-            case "milliseconds":
-                value = unix_reset * 1000
-            case "seconds":
-                value = seconds
-            case _:
-                value = unix_reset
-        return {"X-RateLimit-Reset": str(ceil(value))}
+def failure(forms: AnswerForms) -> dict[str, Any]:
+    """Why a look failed, on ``/avatar/status`` and in webhooks."""
+    return {"code": forms.failure_code, "message": FAILURE_MESSAGE}
 
-    def shown_headers(self, status: int, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers of an answer with this status, without those of the quota where it has none."""
-        match self.quota_headers:
-            case "unless_429":
-                shown = status != 429
-            case "success":
-                shown = 200 <= status < 300
-            case form:
-                shown = form == "all"
-        return {
-            name: value for name, value in headers.items() if shown or not name.startswith("X-RateLimit-")
-        }
 
-    def _detail(self, detail: Mapping[str, Any]) -> dict[str, Any]:
-        return {**detail, "code": self._code(detail["code"])} if "code" in detail else dict(detail)
+def error_body(forms: AnswerForms, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a refusal in this form, from a body in either form."""
+    given = body.get("details")
+    details = [_detail(forms, one) for one in given] if isinstance(given, list) else None
+    code, message = body.get("code"), body["error"]
+    if details is not None and forms.errors == "short":
+        message, code, details = details[0]["message"], details[0]["code"], None
+    elif details is None and forms.errors == "details":
+        details = [_detail(forms, {"message": message, **({"code": code} if code else {})})]
+        message, code = "Validation failed", None
+    if details is not None:
+        return {"error": message, "details": details}
+    return {"error": message, "code": _code(forms, code)} if code else {"error": message}
 
-    def _code(self, code: str) -> str:
-        return code.upper() if self.codes == "upper" else code.lower() if self.codes == "lower" else code
+
+def reset_header(forms: AnswerForms, unix_reset: float, seconds: float) -> dict[str, str]:
+    """The header of the reset, which comes ``seconds`` from now."""
+    match forms.reset:
+        case "none":
+            return {}
+        case "milliseconds":
+            value = unix_reset * 1000
+        case "seconds":
+            value = seconds
+        case _:
+            value = unix_reset
+    return {"X-RateLimit-Reset": str(ceil(value))}
+
+
+def shown_headers(forms: AnswerForms, status: int, headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer with this status, without those of the quota where it has none."""
+    match forms.quota_headers:
+        case "unless_429":
+            shown = status != 429
+        case "success":
+            shown = 200 <= status < 300
+        case form:
+            shown = form == "all"
+    return {name: value for name, value in headers.items() if shown or not name.startswith("X-RateLimit-")}
+
+
+def _detail(forms: AnswerForms, detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {**detail, "code": _code(forms, detail["code"])} if "code" in detail else dict(detail)
+
+
+def _code(forms: AnswerForms, code: str) -> str:
+    return code.upper() if forms.codes == "upper" else code.lower() if forms.codes == "lower" else code
 
 
 def status_word(state: str, vocabulary: Vocabulary) -> str:
@@ -192,7 +197,7 @@ def status_body(
             "models": MODELS,
         }
     elif state == "error":
-        body["error"] = forms.failure()
+        body["error"] = failure(forms)
     return body
 
 

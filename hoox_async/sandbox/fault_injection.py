@@ -107,32 +107,31 @@ class Fault:
         name = "RATE_LIMITED" if retry_after is None else "RATE_LIMITED_RETRY_AFTER"
         return cls(name, "answer", False, 429, tuple(headers), body, resets_in=resets_in)
 
-    @property
-    def silent(self) -> bool:
-        """Whether there is no HTTP response at all."""
-        return self.kind in ("drop", "hang", "refuse")
 
-    def apply(
-        self, response: HttpResponse | None, quota: Mapping[str, str], unix_now: float
-    ) -> HttpResponse | None:
-        """The response to send in place of the workspace's own, which is None if it gave none.
+def is_silent(fault: Fault) -> bool:
+    """Whether there is no HTTP response at all."""
+    return fault.kind in ("drop", "hang", "refuse")
 
-        ``quota`` are the workspace's quota headers.
-        """
-        if self.body is not None:
-            headers = {**(response.headers if response else quota), **dict(self.headers)}
-            if self.resets_in is not None:
-                headers["X-RateLimit-Limit"] = quota.get("X-RateLimit-Limit", "100")
-                headers["X-RateLimit-Remaining"] = "0"
-                headers["X-RateLimit-Reset"] = str(int(unix_now) + ceil(self.resets_in))
-            return HttpResponse(self.code, headers, self.body)
-        if response is not None and self.kind == "cut":
-            return response._replace(body=response.body[: len(response.body) * 2 // 3])
-        if response is not None and self.kind == "deep":
-            return response._replace(
-                status=200, body=b'{"avatar_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-            )
-        return response
+
+def faulty(
+    fault: Fault, response: HttpResponse | None, quota: Mapping[str, str], unix_now: float
+) -> HttpResponse | None:
+    """The response to send in place of the workspace's own, which is None if it gave none.
+
+    ``quota`` are the workspace's quota headers.
+    """
+    if fault.body is not None:
+        headers = {**(response.headers if response else quota), **dict(fault.headers)}
+        if fault.resets_in is not None:
+            headers["X-RateLimit-Limit"] = quota.get("X-RateLimit-Limit", "100")
+            headers["X-RateLimit-Remaining"] = "0"
+            headers["X-RateLimit-Reset"] = str(int(unix_now) + ceil(fault.resets_in))
+        return HttpResponse(fault.code, headers, fault.body)
+    if response is not None and fault.kind == "cut":
+        return response._replace(body=response.body[: len(response.body) * 2 // 3])
+    if response is not None and fault.kind == "deep":
+        return response._replace(status=200, body=b'{"avatar_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    return response
 
 
 def _constants() -> None:

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError
 from .answers import HttpResponse
 from .avatars import PictureFile
 from .drawing import paint
-from .fault_injection import Exchange, Fault
+from .fault_injection import Exchange, Fault, faulty, is_silent
 from .received_requests import IncomingRequest, RequestRecord, route
 from .space import Space
 from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
@@ -103,7 +103,7 @@ class HttpServer:
         path = path.removeprefix(API)
         endpoint, _ = route(request.method, path)
         fault = self.space.faults.next_fault(endpoint)
-        if fault is not None and fault.silent and not fault.charges:
+        if fault is not None and is_silent(fault) and not fault.charges:
             exchange = self.space.receive(await self._call(request, path, read=False), self._now(), fault)
         else:
             call = await self._call(request, path)
@@ -174,7 +174,7 @@ class HttpServer:
         file = self.space.picture_file(request.match_info["name"])
         fault = self.space.faults.next_fault("picture")
         response = await self._picture_response(file, fault)
-        silent = fault is not None and fault.silent
+        silent = fault is not None and is_silent(fault)
         record = RequestRecord(
             endpoint="picture",
             at=self._now(),
@@ -198,7 +198,7 @@ class HttpServer:
             except ConfigurationError as error:  # no Pillow
                 return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:
-            drawn = fault.apply(drawn, {}, self.space.epoch + self._now())
+            drawn = faulty(fault, drawn, {}, self.space.epoch + self._now())
         return drawn or HttpResponse(404, {}, b"")
 
     async def _draw(self, file: PictureFile) -> bytes:

@@ -18,15 +18,19 @@ from .answers import (
     AnswerForms,
     HttpResponse,
     Vocabulary,
+    accepted_create,
     encode,
+    error_body,
     filter_list,
     group_body,
     group_look,
     look_body,
+    reset_header,
+    shown_headers,
     status_body,
 )
 from .avatars import FakeAvatar, FakeLook, PictureFile, catalogue, traits_of
-from .fault_injection import Exchange, Fault, FaultPlan
+from .fault_injection import Exchange, Fault, FaultPlan, faulty, is_silent
 from .generation import Duration, Ending, Generation
 from .option_checks import (
     check_choice,
@@ -199,11 +203,11 @@ class Space:
         endpoint, _ = route(call.method, call.path)
         response = self.respond(call, now) if fault is None or fault.charges else None
         if fault is not None:
-            response = fault.apply(response, self._quota_headers(now), self.epoch + now)
+            response = faulty(fault, response, self._quota_headers(now), self.epoch + now)
             if response is not None:
-                headers = self.forms.shown_headers(response.status, response.headers)
+                headers = shown_headers(self.forms, response.status, response.headers)
                 response = response._replace(headers=headers)
-        silent = fault is not None and fault.silent
+        silent = fault is not None and is_silent(fault)
         record = RequestRecord(
             endpoint=endpoint.value if endpoint else "unknown",
             at=now,
@@ -240,7 +244,7 @@ class Space:
         return self._response(_NOT_FOUND, now)
 
     def _create(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
-        body = self.forms.accepted_create(body)
+        body = accepted_create(self.forms, body)
         if wrong := check_create(body):
             return wrong
         price = price_of(body, edit=False)
@@ -392,13 +396,13 @@ class Space:
     ) -> HttpResponse:
         status, body = result
         if isinstance(result, ErrorResponse):
-            body = self.forms.error_body(result.body)
+            body = error_body(self.forms, result.body)
         headers = {"Content-Type": "application/json; charset=utf-8", "Date": self._date_text(now)}
         if quota:
             headers.update(self._quota_headers(now))
             if status == 429 and self._retry_after:
                 headers["Retry-After"] = str(max(1, ceil(self.window.resets_at(now) - now)))
-        headers = self.forms.shown_headers(status, headers)
+        headers = shown_headers(self.forms, status, headers)
         return HttpResponse(status, headers, body if isinstance(body, bytes) else encode(body))
 
     def _quota_headers(self, now: float) -> dict[str, str]:
@@ -408,7 +412,7 @@ class Space:
         return {
             "X-RateLimit-Limit": str(self.window.limit),
             "X-RateLimit-Remaining": str(self.window.remaining(now)),
-            **self.forms.reset_header(self.epoch + reset, reset - now),
+            **reset_header(self.forms, self.epoch + reset, reset - now),
         }
 
     def _date_text(self, now: float) -> str:

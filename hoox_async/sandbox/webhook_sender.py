@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from .answers import AnswerForms, Vocabulary, status_word
+from .answers import AnswerForms, Vocabulary, failure, status_word
 from .avatars import FakeLook
 from .option_checks import check_number, check_words, invalid_option
 from .space import Space
@@ -86,7 +86,7 @@ def payload(
         task = "avatar_create" if look.avatar.looks[0] is look else "avatar_edit"
         body = {"task": task, "avatar_id": look.avatar.id, "look_id": look.id}
     if failed:
-        return {**body, "status": status_word("error", vocabulary), "error": forms.failure()}
+        return {**body, "status": status_word("error", vocabulary), "error": failure(forms)}
     return {**body, "status": status_word("ready", vocabulary), "result": {"thumbnail_url": url}}
 
 

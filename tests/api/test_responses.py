@@ -29,7 +29,6 @@ from hoox_async.errors import (
     RateLimited,
     ServerError,
     UnexpectedResponse,
-    api_error,
 )
 
 REF = LookRef("avtr_abc", "look_123")
@@ -201,7 +200,7 @@ def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
 )
 def test_whether_a_refusal_concerns_one_item_alone(status: int, code: str | None, own: bool) -> None:
     """A refusal about the key, credits, plan, workspace or quota concerns every item of a batch."""
-    assert responses.refusal_is_the_items_own(api_error(status, code, "no")) is own
+    assert responses.refusal_is_the_items_own(responses.api_error(status, code, "no")) is own
 
 
 # --- answers to reads -------------------------------------------------------------------------

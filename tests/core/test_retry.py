@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoox_async._api.responses import api_error
 from hoox_async._core.retry import NoRetry, Patience, Retry, decide_paid, decide_read
 from hoox_async.errors import (
     AuthenticationError,
@@ -19,7 +20,6 @@ from hoox_async.errors import (
     StoreError,
     TransportError,
     UnexpectedResponse,
-    api_error,
 )
 
 REFUSED = RateLimited(429, "rate_limit_exceeded", "quota spent", retry_after=7.0)

@@ -12,7 +12,9 @@ import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import FREE, KnownRequest, Request
-from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error, short_tracebacks
+from ..._api.responses import api_error
+from ..._tracebacks import short_tracebacks
+from ...errors import GenerationFailed, HooxError, OutcomeUnknown
 from .intent import Evidence, Intent, IntentState, Reason
 
 

@@ -30,7 +30,8 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import rewrite
 from ..._core.intents.transitions import recovery_transitions
 from ..._core.settings import check_api_key
-from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch, short_tracebacks
+from ..._tracebacks import short_tracebacks
+from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from ..protocols import Workspace
 from . import workspace_statements as sql
 from .binding import Binding, Copied, WorkspaceRow

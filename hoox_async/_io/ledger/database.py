@@ -16,7 +16,8 @@ from ..._api.webhook_payloads import Delivery
 from ..._core.intents.deliveries import can_be_needed
 from ..._core.intents.intent import Intent
 from ..._core.intents.records import dump_delivery
-from ...errors import ConfigurationError, StoreError, StoreLocked, short_tracebacks
+from ..._tracebacks import short_tracebacks
+from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
 from . import member_statements as sql

@@ -11,7 +11,8 @@ import anyio.to_thread
 from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
-from ...errors import ConfigurationError, short_tracebacks
+from ..._tracebacks import short_tracebacks
+from ...errors import ConfigurationError
 from .backup import back_up, recover
 from .file_budgets import budget_of_file
 from .file_pruning import preview, prune

@@ -15,7 +15,8 @@ from ..._core.intents import pruning
 from ..._core.intents.intent import Intent
 from ..._core.intents.pruning import PruneResult
 from ..._core.intents.records import rewrite
-from ...errors import StoreError, short_tracebacks
+from ..._tracebacks import short_tracebacks
+from ...errors import StoreError
 from . import intent_rows
 from . import member_statements as member_sql
 from . import statements as sql
