@@ -23,6 +23,15 @@ SchemaOption = Annotated[
 ]
 
 
+StoreArgument = Annotated[
+    str,
+    Parameter(
+        help="The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as "
+        "--store."
+    ),
+]
+
+
 @Parameter(name="*", group=_GROUP)
 @attrs.frozen(kw_only=True)
 class Location:

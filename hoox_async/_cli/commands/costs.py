@@ -12,7 +12,7 @@ from hoox_async import Costs, OutcomeState, read_costs
 
 from ..exit_codes import Exit
 from ..options import Output
-from ..stores import DEFAULT_LOCATION, Location, source_of, store_of
+from ..stores import DEFAULT_LOCATION, Location, StoreArgument, source_of, store_of
 from ..terminal import Terminal
 from ..text import format_amount, one_line
 
@@ -20,7 +20,7 @@ _NONE = "(none)"
 
 
 def costs(
-    store: str,
+    store: StoreArgument,
     *,
     by: Annotated[str, Parameter(help="metadata.NAME, kind, avatar or state (kind).")] = "kind",
     location: Location = DEFAULT_LOCATION,
@@ -31,11 +31,6 @@ def costs(
     Works while sessions use the store. Needs no API key. Requests whose metadata was pruned stand as pruned.
 
     - `hoox-async costs --store postgresql://shop@db.example.com/shop --by metadata.customer`
-
-    Parameters
-    ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
     terminal, place = output.terminal(), store_of(store, location)
     rows = asyncio.run(read_costs(source_of(place), by=by, **attrs.asdict(location)))

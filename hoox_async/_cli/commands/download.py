@@ -18,7 +18,7 @@ from ..options import Connection, Output, command_line
 from ..pictures import PictureSaver, picture_name
 from ..selection import OnlyOption, parse_only, select_outcomes
 from ..signals import run_until, stop_on_signals
-from ..stores import DEFAULT_LOCATION, Location, read_report, store_of, store_words
+from ..stores import DEFAULT_LOCATION, Location, StoreArgument, read_report, store_of, store_words
 from ..terminal import Terminal, shown_path
 from ..text import format_count
 
@@ -26,7 +26,7 @@ _NAMES = "{key}"
 
 
 def download(
-    store: str,
+    store: StoreArgument,
     *,
     out: Annotated[Path, Parameter(help="The folder to save the pictures in.")],
     only: OnlyOption = (),
@@ -44,8 +44,6 @@ def download(
 
     Parameters
     ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     names
         The pictures' names ({key}: all in one folder, alex-podcast.jpg). Also usable: {avatar} {scene} {n}
         {style} {format} {look_id}; a slash makes folders.

@@ -14,7 +14,16 @@ from ..exit_codes import Exit
 from ..options import Output, StoreConnection, program
 from ..pictures import read_picture_index
 from ..selection import OnlyOption, Selection, parse_only, select_outcomes
-from ..stores import AnyStore, DatabaseStore, beside, campaign_name, read_report, store_of, store_words
+from ..stores import (
+    AnyStore,
+    DatabaseStore,
+    StoreArgument,
+    beside,
+    campaign_name,
+    read_report,
+    store_of,
+    store_words,
+)
 from ..terminal import Terminal, require_modules
 from ..text import format_count
 from ..unknown_requests import read_looks, resolve_words, with_new_avatars
@@ -24,7 +33,7 @@ _LINE_SECONDS = 5.0
 
 
 def report(
-    store: str,
+    store: StoreArgument,
     *,
     out: Path | None = None,
     jsonl: Path | None = None,
@@ -44,8 +53,6 @@ def report(
 
     Parameters
     ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     out
         The folder to write the page in (FILE.sheet; with --only FILE.selection.sheet).
     jsonl

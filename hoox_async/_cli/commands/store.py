@@ -31,6 +31,7 @@ from ..stores import (
     DatabaseStore,
     Location,
     SchemaOption,
+    StoreArgument,
     named_store,
     source_of,
     store_of,
@@ -158,7 +159,7 @@ def recover(
 
 
 def prune(
-    store: str,
+    store: StoreArgument,
     *,
     older_than: Annotated[str, Parameter(help="Only what was settled so long ago: 90d, 12h or 6w.")],
     dry_run: Annotated[bool, Parameter(negative=(), help="Only say what would be erased.")] = False,
@@ -172,11 +173,6 @@ def prune(
     be open, and versions that can't read it do not open it; copies of the store still hold what was erased.
 
     - `hoox-async store prune campaign.toml --older-than 90d --dry-run`
-
-    Parameters
-    ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
     terminal, place, age = output.terminal(), store_of(store, location), parse_age(older_than)
     done = asyncio.run(

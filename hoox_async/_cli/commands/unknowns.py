@@ -33,6 +33,7 @@ from ..options import Output, StoreConnection, command_line
 from ..stores import (
     AnyStore,
     DatabaseStore,
+    StoreArgument,
     beside,
     campaign_name,
     key_words,
@@ -53,7 +54,7 @@ Verdict = LookRef | Literal["resend", "drop"]
 
 
 def unknowns(
-    store: str,
+    store: StoreArgument,
     *,
     page: Path | None = None,
     open_page: Annotated[bool, Parameter(name="--open", negative=())] = False,
@@ -70,8 +71,6 @@ def unknowns(
 
     Parameters
     ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     page
         Write a page in this folder that shows the pictures of those looks, to decide by looking.
     open_page
@@ -210,7 +209,7 @@ def _show_page(page: Path, terminal: Terminal) -> None:
 
 
 def resolve(
-    store: str,
+    store: StoreArgument,
     key: str,
     verdict: str | None = None,
     *,
@@ -229,8 +228,6 @@ def resolve(
 
     Parameters
     ----------
-    store
-        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     key
         The request's key, as `unknowns` shows it. @FILE carries out the decisions in a file that was saved on
         the page of `unknowns` or on the contact sheet; a decision is carried out once.
