@@ -103,8 +103,13 @@ class Terminal:
             self.notice()
             return ""
 
-    def agrees(self, question: str) -> bool:
-        """Ask whether to do something. Only ``y`` and ``yes`` are consent."""
+    def agrees(self, question: str, *, if_nobody: str) -> bool:
+        """Ask whether to do something. Only ``y`` and ``yes`` are consent.
+
+        Raises `ConfigurationError` with the text ``if_nobody`` where nobody can be asked.
+        """
+        if not self.can_ask:
+            raise ConfigurationError(if_nobody)
         return self.ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 

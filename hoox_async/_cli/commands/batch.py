@@ -204,15 +204,13 @@ async def _check_sources(
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
-    if options.yes or not plan.estimate.credits:
+    if options.yes or not plan.estimate.credits or (options.is_capped and not terminal.can_ask):
         return True
-    if terminal.can_ask:
-        return terminal.agrees(f"Spend {format_credits(plan.estimate.credits)}?")
-    if not options.is_capped:
-        raise ConfigurationError(
-            "nobody can be asked whether the cost is all right: add --yes or --max-credits, or --budget"
-        )
-    return True
+    return terminal.agrees(
+        f"Spend {format_credits(plan.estimate.credits)}?",
+        if_nobody="nobody can be asked whether the cost is all right: add --yes or --max-credits, or "
+        "--budget",
+    )
 
 
 def _pictures(folder: Path | None, choice: Choice, options: BatchOptions) -> PictureTarget | None:

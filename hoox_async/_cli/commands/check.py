@@ -352,11 +352,9 @@ def _consent(
         terminal.say("\n".join(lines))
         return True
     terminal.notice("\n".join(lines))  # whoever is asked has to see what for
-    if not terminal.can_ask:
-        raise ConfigurationError(
-            "nobody can be asked whether to make the avatar: add --yes. Nothing was sent"
-        )
-    return terminal.agrees("Go on?")
+    return terminal.agrees(
+        "Go on?", if_nobody="nobody can be asked whether to make the avatar: add --yes. Nothing was sent"
+    )
 
 
 def _announcement(

@@ -36,7 +36,6 @@ from ..stores import (
     source_of,
     store_of,
 )
-from ..terminal import Terminal
 from ..text import SCHEMES, format_amount, format_count, format_credits
 
 _WARNING = (  # of a lost -wal
@@ -147,7 +146,9 @@ def recover(
     terminal.notice(str(missing) if missing else f"{path}: {copied}.")
     if missing:
         terminal.notice(_WARNING)
-    if not yes and not _agreed(terminal):
+    if not yes and not terminal.agrees(
+        "Recover it nevertheless?", if_nobody="nobody can be asked: add --yes to recover it without asking"
+    ):
         return Exit.UNFINISHED
     asyncio.run(recover_store(path))
     known = len(asyncio.run(BatchReport.open(path)))
@@ -288,9 +289,3 @@ def _missing(path: Path) -> StoreIncomplete | None:
     except StoreIncomplete as error:
         return error
     return None
-
-
-def _agreed(terminal: Terminal) -> bool:
-    if not terminal.can_ask:
-        raise ConfigurationError("nobody can be asked: add --yes to recover it without asking")
-    return terminal.agrees("Recover it nevertheless?")

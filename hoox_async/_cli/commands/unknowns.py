@@ -453,12 +453,11 @@ def _as_words(verdict: Verdict) -> str:
 def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
     if yes or not plan.cost:
         return True
-    if not terminal.can_ask:
-        raise ConfigurationError(
-            f"nothing was done: making them again costs {format_credits(plan.cost)}, and nobody can be "
-            "asked; add --yes"
-        )
-    return terminal.agrees(f"Spend {format_credits(plan.cost)}?")
+    cost = format_credits(plan.cost)
+    return terminal.agrees(
+        f"Spend {cost}?",
+        if_nobody=f"nothing was done: making them again costs {cost}, and nobody can be asked; add --yes",
+    )
 
 
 async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, terminal: Terminal) -> Exit:
