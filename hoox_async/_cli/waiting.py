@@ -35,7 +35,7 @@ def shown_instead_of_logged() -> Iterator[None]:
         log.disabled = was_disabled
 
 
-class Trouble:
+class ApiWatch:
     """Knows why the API gives no answer at present. It is a hook of the session."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -158,7 +158,7 @@ class Waiting(Display):
     ends, and every 30 s while it lasts.
     """
 
-    def __init__(self, terminal: Terminal, what: str, trouble: Trouble) -> None:
+    def __init__(self, terminal: Terminal, what: str, trouble: ApiWatch) -> None:
         super().__init__()
         self._terminal = terminal
         self._what = what
@@ -192,7 +192,7 @@ class Waiting(Display):
 class TroubleLines:
     """Which lines about the trouble are written where nothing can be redrawn."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: ApiWatch) -> None:
         self._trouble = trouble
         self._began_at: float | None = None
         self._shown: str | None = None  # the reason that was written last

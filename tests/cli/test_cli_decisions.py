@@ -13,7 +13,7 @@ from cli_kit import Cli, campaign
 
 from hoox_async import HooxSession, LookRef, Outcome, OutcomeState, OutcomeUnknown, PromptAvatar
 from hoox_async._cli.commands import unknowns as command
-from hoox_async._cli.commands.unknowns import Decision, make_plan, parse_decisions
+from hoox_async._cli.commands.unknowns import Decision, parse_decisions, plan_decisions
 from hoox_async._cli.terminal import Terminal
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault
@@ -248,5 +248,5 @@ def test_the_plan_pays_last_and_counts_what_it_pays() -> None:
     }
     again, named = Decision("a", "now", "resend"), Decision("b", "now", LookRef("x", "y"))
     outdated, settled = Decision("c", "before", "resend"), Decision("d", "now", "resend")
-    plan = make_plan([again, named, outdated, settled], outcomes)
+    plan = plan_decisions([again, named, outdated, settled], outcomes)
     assert plan == ((named, again), (settled,), (outdated,), Decimal(2))

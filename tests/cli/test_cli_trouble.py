@@ -31,7 +31,7 @@ from hoox_async import (
 from hoox_async._cli.batch.run import ProgressDisplay, RunState
 from hoox_async._cli.batch.summary import _reasons
 from hoox_async._cli.terminal import Terminal
-from hoox_async._cli.waiting import Trouble, TroubleLines, shown_instead_of_logged
+from hoox_async._cli.waiting import ApiWatch, TroubleLines, shown_instead_of_logged
 from hoox_async.sandbox import Fault
 
 REFUSED = "cannot reach api.example: the connection was refused"
@@ -55,7 +55,7 @@ def _failed(seconds: float = 20.0, reason: str = REFUSED, status: int | None = N
 def test_an_outage_is_shown_until_an_answer_comes() -> None:
     """The text has the growing time and the reason; an answer ends it, but one of 5xx does not."""
     clock = FakeClock()
-    trouble = Trouble(clock)
+    trouble = ApiWatch(clock)
     assert trouble.text() == ""
     trouble(_failed())
     assert (trouble.text(), trouble.reason) == (OUTAGE, REFUSED)
@@ -71,7 +71,7 @@ def test_an_outage_is_shown_until_an_answer_comes() -> None:
 def test_a_read_that_is_open_for_long_is_shown() -> None:
     """A read without an answer for 10 s is shown; a paid request, which may take longer, is not."""
     clock = FakeClock()
-    trouble = Trouble(clock)
+    trouble = ApiWatch(clock)
     trouble(RequestSent(Endpoint.EDIT, 1.0, "a"))
     clock.now += 60
     assert trouble.text() == ""
@@ -87,7 +87,7 @@ def test_a_read_that_is_open_for_long_is_shown() -> None:
 def test_a_pause_is_shown_with_the_seconds_that_are_left() -> None:
     """A pause counts down, and ends with its time or with the first answer that is no refusal."""
     clock = FakeClock()
-    trouble = Trouble(clock)
+    trouble = ApiWatch(clock)
     trouble(Paused(60.0, "the API answered 429"))
     clock.now += 15
     assert trouble.text() == "nothing is sent for 45 s: the API answered 429"
@@ -104,7 +104,7 @@ def test_a_pause_is_shown_with_the_seconds_that_are_left() -> None:
 def test_lines_are_few_where_nothing_can_be_redrawn() -> None:
     """Trouble of under 2 s gives no line; a longer one: when it begins, changes, ends, and every 30 s."""
     clock = FakeClock()
-    trouble = Trouble(clock)
+    trouble = ApiWatch(clock)
     lines = TroubleLines(trouble)
     written: list[tuple[float, str]] = []
 
@@ -136,7 +136,7 @@ def test_lines_are_few_where_nothing_can_be_redrawn() -> None:
 def test_a_pause_that_ends_by_time_is_no_answer(status: int) -> None:
     """The line that the API answers again comes with an answer that ends the pause; a refusal does not."""
     clock = FakeClock()
-    trouble = Trouble(clock)
+    trouble = ApiWatch(clock)
     lines = TroubleLines(trouble)
     trouble(Paused(6.0, f"the API answered {status}"))
     written: list[str] = []
@@ -188,7 +188,7 @@ def test_a_batch_whose_orders_get_no_answer_shows_no_time_left() -> None:
     """While a paid request has no answer for long, the end of the run is not known; its loss ends that."""
     clock = FakeClock()
     state = _state()
-    state.trouble = Trouble(clock)
+    state.trouble = ApiWatch(clock)
     state(RequestSent(Endpoint.EDIT, 1.0, "a"))
     assert "about" in _display(state).line()
     clock.now += 25.0

@@ -31,7 +31,7 @@ from ..pictures import FourKGuard, NameFunction, PictureSaver
 from ..signals import StopRequest, run_until, stop_on_signals
 from ..terminal import Terminal
 from ..text import format_amount, format_credits, format_duration, sanitize
-from ..waiting import Display, Trouble
+from ..waiting import ApiWatch, Display
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +55,7 @@ class RunState:
         self.elsewhere = elsewhere
         self.ended: Counter[OutcomeState] = Counter()
         """The outcomes by their states."""
-        self.trouble = Trouble()
+        self.trouble = ApiWatch()
         self.pause: Paused | None = None
         """Why no paid request is sent at the moment; None once one is sent again."""
 

@@ -36,7 +36,7 @@ from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_report, store_words
 from ..terminal import Terminal
 from ..text import format_credits, sanitize
-from ..waiting import Trouble, Waiting
+from ..waiting import ApiWatch, Waiting
 
 if TYPE_CHECKING:
     from hoox_async._conformance.observations import Observations
@@ -208,7 +208,7 @@ def check(
     - `hoox-async check --conformance --out conformance.txt`
     - `hoox-async check --conformance --spend 4 --out bought.txt`
     """
-    terminal, trouble = output.terminal(), Trouble()
+    terminal, trouble = output.terminal(), ApiWatch()
     options.check()
     if options.conformance:
         return _run_conformance(options, connection, terminal)

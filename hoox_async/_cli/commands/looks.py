@@ -25,7 +25,7 @@ from ..options import Connection, Output, command_line
 from ..pictures import save
 from ..terminal import Terminal
 from ..text import format_count, one_line
-from ..waiting import Trouble, Waiting
+from ..waiting import ApiWatch, Waiting
 
 
 def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:
@@ -36,7 +36,7 @@ def status(*look: str, connection: Connection = Connection(), output: Output = O
     look
         One or more looks, each as avatar_id:look_id.
     """
-    refs, terminal, trouble = _parse_refs(look), output.terminal(), Trouble()
+    refs, terminal, trouble = _parse_refs(look), output.terminal(), ApiWatch()
 
     async def ask() -> int:
         asking = f"asking for {format_count(len(refs), 'look')}"
@@ -74,7 +74,7 @@ def wait(
         out = f"{out}/"
 
     async def ask() -> int:
-        trouble = Trouble()
+        trouble = ApiWatch()
         async with connection.session(poll="awaited", hooks=[trouble]) as session:
 
             async def one(ref: LookRef) -> Look:
@@ -203,7 +203,7 @@ def looks(
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any], terminal: Terminal) -> list[LookDetails]:
-    trouble = Trouble()
+    trouble = ApiWatch()
     async with (
         connection.session(poll="awaited", hooks=[trouble]) as session,
         Waiting(terminal, "listing the looks", trouble),

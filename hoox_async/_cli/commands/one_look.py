@@ -41,7 +41,7 @@ from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import AnyStore, key_words, named_store, read_report
 from ..terminal import Terminal
 from ..text import format_credits
-from ..waiting import Trouble, Waiting
+from ..waiting import ApiWatch, Waiting
 
 
 @Parameter(name="*")
@@ -254,7 +254,7 @@ def _make_look(
     accepted = _AcceptedHook(terminal)
     if before is not None:
         accepted.ref = before.ref
-    trouble = Trouble()
+    trouble = ApiWatch()
     session = connection.session(store=store, hooks=[accepted, trouble])
     try:
         return asyncio.run(_submit_and_wait(session, request, options, before, terminal, trouble))
@@ -296,7 +296,7 @@ async def _submit_and_wait(
     options: LookOptions,
     before: Outcome | None,
     terminal: Terminal,
-    trouble: Trouble,
+    trouble: ApiWatch,
 ) -> int:
     async with session:
         async with Waiting(terminal, "sending the request", trouble):

@@ -301,7 +301,7 @@ class Decision(NamedTuple):
     verdict: Verdict
 
 
-class Plan(NamedTuple):
+class DecisionPlan(NamedTuple):
     """What a file of decisions comes to.
 
     ``to_do`` are the decisions to carry out, those that pay last, and ``cost`` what those cost. ``settled``
@@ -367,7 +367,7 @@ def _refuse_duplicates(what: str, texts: Sequence[str]) -> None:
             raise ConfigurationError(f"{what} {text} occurs twice")
 
 
-def make_plan(decisions: Iterable[Decision], outcomes: Mapping[str, Outcome]) -> Plan:
+def plan_decisions(decisions: Iterable[Decision], outcomes: Mapping[str, Outcome]) -> DecisionPlan:
     """Sort the decisions by what the store says now: done twice, a file pays once.
 
     Raises `ConfigurationError` for a key that the store does not have: the file is another store's.
@@ -384,7 +384,7 @@ def make_plan(decisions: Iterable[Decision], outcomes: Mapping[str, Outcome]) ->
         else:
             to_do.append(decision)
     again = [decision for decision in to_do if decision.verdict == "resend"]
-    return Plan(
+    return DecisionPlan(
         tuple(sorted(to_do, key=lambda decision: decision.verdict == "resend")),
         tuple(settled),
         tuple(outdated),
@@ -428,11 +428,11 @@ def _read(file: Path) -> list[Decision]:
         raise ConfigurationError(f"{file}: {error}") from None
 
 
-async def _plan(decisions: Iterable[Decision], store: AnyStore) -> Plan:
-    return make_plan(decisions, {outcome.key: outcome for outcome in await read_report(store)})
+async def _plan(decisions: Iterable[Decision], store: AnyStore) -> DecisionPlan:
+    return plan_decisions(decisions, {outcome.key: outcome for outcome in await read_report(store)})
 
 
-def _show(plan: Plan, terminal: Terminal) -> None:
+def _show(plan: DecisionPlan, terminal: Terminal) -> None:
     for decision in plan.settled:
         terminal.record("unchanged", key=decision.key, reason="settled")
     for decision in plan.outdated:
@@ -450,7 +450,7 @@ def _as_words(verdict: Verdict) -> str:
     return "leave it" if verdict == "drop" else f"it is {verdict}"
 
 
-def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
+def _consent(plan: DecisionPlan, terminal: Terminal, *, yes: bool) -> bool:
     if yes or not plan.cost:
         return True
     cost = format_credits(plan.cost)
@@ -460,7 +460,9 @@ def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
     )
 
 
-async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, terminal: Terminal) -> Exit:
+async def _carry_out(
+    plan: DecisionPlan, store: AnyStore, connection: StoreConnection, terminal: Terminal
+) -> Exit:
     worst = Exit.READY
     async with connection.session(store=store) as session:
         # another process may have had the store until now, while the user was asked
