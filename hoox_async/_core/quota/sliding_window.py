@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from ..._api.models import ServerQuota
 from .other_clients import MINUTE, ExternalUsage
-from .quota_learning import MARGIN, QuotaCounts, QuotaLearning
-from .throttling import Throttling
+from .quota_learning import MARGIN, QuotaCounts, QuotaLearning, Throttling
 
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
