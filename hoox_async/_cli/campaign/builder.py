@@ -53,7 +53,7 @@ def is_key(text: object, form: re.Pattern[str], longest: int = 100) -> bool:
 
 _AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
 _SOURCE_FORM = "the key of an avatar from above, or avatar_id:look_id"
-_AVATAR_FIELDS = frozenset(("key", "avatar_id", "look_id", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS))
+_AVATAR_FIELDS = frozenset(("key", "avatar_id", "look_id", *fields.PROMPT.fields, *fields.IMAGES.fields))
 MOST_ITEMS = 200_000
 
 

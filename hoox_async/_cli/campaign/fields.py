@@ -13,14 +13,7 @@ from .problems import ProblemList
 _Request = PromptAvatar | ImageAvatar | LookEdit
 
 
-def _names(kind: type[_Request]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields_of(kind))
-
-
 _ALL = {field.name: field for kind in (PromptAvatar, ImageAvatar, LookEdit) for field in fields_of(kind)}
-PROMPT_FIELDS = _names(PromptAvatar)
-IMAGE_FIELDS = _names(ImageAvatar)
-EDIT_FIELDS = _names(LookEdit)
 LISTS = frozenset(name for name, field in _ALL.items() if is_list(field))
 TEXTS = tuple(
     name
@@ -57,9 +50,13 @@ class RequestKind(NamedTuple):
     valid_values: Mapping[str, Any]
 
 
-PROMPT = RequestKind(PromptAvatar, PROMPT_FIELDS, "prompt", {"prompt": "x"})
-IMAGES = RequestKind(ImageAvatar, IMAGE_FIELDS, "image_urls", {"image_urls": ("https://x.test/",)})
-EDIT = RequestKind(LookEdit, EDIT_FIELDS, "prompt", {"source": "x", "prompt": "x"})
+def _kind(make: type[_Request], required: str, valid_values: Mapping[str, Any]) -> RequestKind:
+    return RequestKind(make, tuple(field.name for field in fields_of(make)), required, valid_values)
+
+
+PROMPT = _kind(PromptAvatar, "prompt", {"prompt": "x"})
+IMAGES = _kind(ImageAvatar, "image_urls", {"image_urls": ("https://x.test/",)})
+EDIT = _kind(LookEdit, "prompt", {"source": "x", "prompt": "x"})
 _EXPECTED = {
     "prompt": "a prompt: what the picture should show",
     "image_urls": "at least one image URL",

@@ -17,8 +17,8 @@ from .problems import ProblemList
 from .variables import PREFIX, VARIABLES, Templates
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
-_CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS)))
-_EDIT = ("key", *_SOURCE_FIELDS, *fields.EDIT_FIELDS)
+_CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT.fields, *fields.IMAGES.fields)))
+_EDIT = ("key", *_SOURCE_FIELDS, *fields.EDIT.fields)
 NAMES = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
 _COLUMNS = (*(name for name in NAMES if name not in FIELDS or FIELDS[name].column), PREFIX)
 _NAMED = ("metadata", VARIABLES)

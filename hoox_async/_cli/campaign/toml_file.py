@@ -99,10 +99,10 @@ def _still_inside(line: str, inside: str) -> str:
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
 _SHARED = (PREFIX, VARIABLES)
-_DEFAULTS = tuple(name for name in fields.EDIT_FIELDS if FIELDS[name].in_matrix)
-_SCENE_FIELDS = ("key", "variations", *fields.EDIT_FIELDS)
+_DEFAULTS = tuple(name for name in fields.EDIT.fields if FIELDS[name].in_matrix)
+_SCENE_FIELDS = ("key", "variations", *fields.EDIT.fields)
 _MATRIX_FIELDS = ("avatars", "scenes", "variations", *_DEFAULTS)
-_LOOK_FIELDS = ("key", "avatar", *fields.EDIT_FIELDS)
+_LOOK_FIELDS = ("key", "avatar", *fields.EDIT.fields)
 _MOST_VARIATIONS = 1000
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
