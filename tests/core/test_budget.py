@@ -137,7 +137,8 @@ def test_what_the_store_counts_already_is_not_counted_twice() -> None:
     budget.charge(Decimal(2))
     budget.update(StoredBudget("spring", Decimal(10), Decimal(7)))  # ours: 2, others: 5
     assert (budget.spent, budget.reserved, budget.left) == (Decimal(5), Decimal(5), Decimal(0))
-    budget.release(Decimal(2), spent=True, charged=True)
+    budget.charge(Decimal(-2))
+    budget.release(Decimal(2), spent=True)
     budget.release(Decimal(3), spent=False)
     assert (budget.spent, budget.reserved, budget.left) == (Decimal(7), Decimal(0), Decimal(3))
 

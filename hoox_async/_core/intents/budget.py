@@ -62,6 +62,9 @@ class Budget:
     ``spent`` counts. A later use with another cap raises `ConfigurationError`; ``hoox-async store budget NAME
     --cap N --store STORE`` changes the cap. One object with a name serves one session at a time; its
     ``spent`` and its cap are what the store had when they were last read.
+
+    Your program can `reserve` credits in one without a name itself, for what is to be paid whole or not at
+    all, and `release` them when it knows what became of them. ``left`` and ``reserved`` say how it stands.
     """
 
     def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
@@ -172,18 +175,13 @@ class Budget:
         )
 
     def charge(self, credits: Decimal) -> None:
-        """The store counts this much of what is reserved."""
+        """The store counts this much more of what is reserved."""
         self._charged += credits
 
-    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
-        """End a reservation. ``spent`` says that the credits were spent, or may have been.
-
-        ``charged``: it was counted by `charge`.
-        """
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """End a reservation. ``spent`` says that the credits were spent, or may have been."""
         self.reserved -= credits
         self.releases += 1
-        if charged:
-            self._charged -= credits
         if spent:
             self.spent += credits
         self._notify()

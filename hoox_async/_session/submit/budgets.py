@@ -186,7 +186,9 @@ class AttemptBudget:
         ``charged``: `charge` was called for it.
         """
         for cap in self._caps:
-            cap.release(credits, spent=spent, charged=charged)
+            if charged:
+                cap.charge(-credits)
+            cap.release(credits, spent=spent)
 
     async def refresh(self) -> None:
         """Read again what the store has charged: others may have charged it too."""
