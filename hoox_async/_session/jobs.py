@@ -274,6 +274,7 @@ class LookJob:
 
     async def _next_change(self) -> None:
         """Wait for the next report about the look. Raises the error that ends the waiting."""
+        self._registry.require_open(self)
         waiter: Waiter = asyncio.get_running_loop().create_future()
         try:
             self._add_waiter(waiter)
@@ -421,12 +422,16 @@ class JobRegistry:
         """
         if job.done:
             return
-        if self._closed is not None:
-            raise job._ended_by(self._closed)
+        self.require_open(job)
         if job._may_have_been_delivered or self._is_shared:
             intent = await self._store.by_ref(job.ref)
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
+
+    def require_open(self, job: LookJob) -> None:
+        """Raise the error that waiting for this job ends with where the registry was closed."""
+        if self._closed is not None:
+            raise job._ended_by(self._closed)
 
     def _payment_of(self, intent: Intent) -> Payment:
         # the delivery of an earlier process's look may have come while no process ran

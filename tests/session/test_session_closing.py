@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from session_kit import others, prompt, turns
+from session_kit import on_space, others, prompt, turns
 
 from hoox_async import HooxSession
 from hoox_async.errors import OutcomeUnknown, SessionClosed
@@ -218,3 +218,15 @@ async def test_an_opening_that_fails_after_its_parts_were_created_closes_them(
         with pytest.raises(ValueError, match="a defect"):
             await session.__aenter__()
     assert ended == ["rate_limiter"]
+
+
+async def test_updates_end_where_the_session_was_closed_between_two_of_them() -> None:
+    """A caller that asks for the next update of a session that is closed by then does not wait for ever."""
+    async with on_space(poll="awaited") as (session, _):
+        job = await session.submit(prompt())
+        updates = job.updates()
+        await anext(updates)
+        await session.aclose()
+        async with asyncio.timeout(5):
+            with pytest.raises(SessionClosed):
+                await anext(updates)
