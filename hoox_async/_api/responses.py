@@ -452,15 +452,15 @@ def server_quota(headers: Mapping[str, str], utc_now: datetime | None = None) ->
     return ServerQuota(limit, remaining, resets_in)
 
 
-def retry_after(headers: Mapping[str, str], utc_now: datetime | None = None) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of ``Retry-After``, an hour at most; None where it is missing or makes no sense.
 
-    A date is counted from the answer's own ``Date``, or from ``utc_now`` where there is none.
+    A date is counted from the answer's own ``Date``.
     """
     text = headers.get("retry-after", "").strip()
     seconds = _seconds(text)
     if seconds is None:
-        until, now = _posix(text), _now(headers, utc_now)
+        until, now = _posix(text), _now(headers, None)
         if until is None or now is None:
             return None
         seconds = until - now

@@ -40,20 +40,16 @@ class Item:
         digest: str,
         *,
         repeated: bool = False,
-        stored: Intent | None = None,
-        source: LookRef | None = None,
-        pay_again: bool = False,
-        resend: bool = False,
     ) -> None:
         self.index = index
         self.key = key
         self.request = request
         self.digest = digest
         self.repeated = repeated
-        self.stored = stored
-        self.source = source
-        self.pay_again = pay_again
-        self.resend = resend
+        self.stored: Intent | None = None
+        self.source: LookRef | None = None
+        self.pay_again = False
+        self.resend = False
         self.lost = False
         self.is_failure = False
         self.paid = FREE

@@ -91,15 +91,15 @@ def check_template(template: str, campaign: Campaign) -> None:
             )
 
 
-def safe_part(text: str, *, fallback: str = "look", longest: int = 120) -> str:
+def safe_part(text: str) -> str:
     """Any text as one part of a path, of letters and digits of any script, ``-``, ``_`` and ``.``.
 
     It is never empty, ``.``, ``..`` or a name that Windows reserves, has no separator, and has at most
-    ``longest`` bytes in UTF-8. Different texts may give the same part.
+    120 bytes in UTF-8. Different texts may give the same part.
     """
     kept = "".join(c if _usable(c) else " " for c in unicodedata.normalize("NFKC", text))
     part = re.sub(r"[ -]*[ ][ -]*", "-", kept.strip(" .-")).strip("-.")
-    part = part.encode()[:longest].decode(errors="ignore").rstrip("-.") or fallback
+    part = part.encode()[:120].decode(errors="ignore").rstrip("-.") or "look"
     return f"_{part}" if _RESERVED.match(part) else part
 
 

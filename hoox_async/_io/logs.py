@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _log = logging.getLogger("hoox_async")
+_PAUSE = 1.0  # seconds between two lines
 
 
 @contextmanager
@@ -21,16 +22,15 @@ def failures_logged(what: str) -> Iterator[None]:
 
 
 class LogLimit:
-    """Limits a log line to one every so many seconds, with counts of what happened since the last one.
+    """Limits a log line to one a second, with counts of what happened since the last one.
 
     ``log`` writes the line; its argument says how often each thing has happened. The first event is logged
-    at once, and those that follow within ``seconds`` are logged together at their end, so that none is
+    at once, and those that follow within a second are logged together at their end, so that none is
     missing. It uses the loop that is running at the time, and can be used on another one later.
     """
 
-    def __init__(self, log: Callable[[Counter[str]], None], seconds: float = 1.0) -> None:
+    def __init__(self, log: Callable[[Counter[str]], None]) -> None:
         self._log = log
-        self._seconds = seconds
         self._counts: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -47,7 +47,7 @@ class LogLimit:
         counts, self._counts = self._counts, Counter()
         self._timer = None
         if counts and self._loop is not None:
-            self._timer = self._loop.call_later(self._seconds, self._flush)
+            self._timer = self._loop.call_later(_PAUSE, self._flush)
             self._log(counts)
 
     def close(self) -> None:

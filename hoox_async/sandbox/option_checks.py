@@ -32,14 +32,12 @@ def check_flag(name: str, value: object) -> None:
         raise invalid_option(name, value, "True or False")
 
 
-def check_number(
-    name: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False
-) -> None:
-    """Raise `ConfigurationError` unless it is finite and in this range; ``above``: not ``least`` itself."""
+def check_number(name: str, value: object, *, most: float = math.inf, above: bool = False) -> None:
+    """Raise `ConfigurationError` unless it is from 0 to ``most``, and finite; ``above``: not 0 itself."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not usable or not least <= value <= most or (above and value == least):  # type: ignore[operator]
-        start = f"above {least:g}" if above else f"of {least:g} or more"
-        expected = f"from {least:g} to {most:g}" if math.isfinite(most) else start
+    if not usable or not 0 <= value <= most or (above and value == 0):  # type: ignore[operator]
+        start = "above 0" if above else "of 0 or more"
+        expected = f"from 0 to {most:g}" if math.isfinite(most) else start
         raise invalid_option(name, value, f"a number {expected}")
 
 

@@ -103,9 +103,9 @@ def error_response(status: int, message: str, code: str | None = None) -> ErrorR
     return ErrorResponse(status, {"error": message, "code": code} if code else {"error": message})
 
 
-def invalid(field: str, message: str, code: str = "INVALID_VALUE") -> ErrorResponse:
+def invalid(field: str, message: str) -> ErrorResponse:
     """An error in the second shape: ``{"error": "Validation failed", "details": [...]}``."""
-    details = [{"code": code, "message": message, "field": field}]
+    details = [{"code": "INVALID_VALUE", "message": message, "field": field}]
     return ErrorResponse(400, {"error": "Validation failed", "details": details})
 
 

@@ -52,7 +52,10 @@ def intent(*steps: Transition, request: LookEdit = EDIT) -> Intent:
 
 
 def item(known: Intent | None = None, **noted: Any) -> Item:
-    return Item(0, "a", EDIT, digest(EDIT), stored=known, **noted)
+    found = Item(0, "a", EDIT, digest(EDIT))
+    for name, value in {"stored": known, **noted}.items():
+        setattr(found, name, value)
+    return found
 
 
 SENT = Send("a1", AT, SOURCE)

@@ -18,7 +18,8 @@ from .problems import ProblemList, did_you_mean
 _KEY_PART = r"\w(?:[\w.+@-]*\w)?"
 PART_KEY = re.compile(_KEY_PART)
 ITEM_KEY = re.compile(rf"{_KEY_PART}(?:/{_KEY_PART})*")
-PART_FORM = "letters, digits, and - _ . + @ between them, at most 100"
+_LONGEST_KEY = 100
+PART_FORM = f"letters, digits, and - _ . + @ between them, at most {_LONGEST_KEY}"
 ITEM_FORM = f"parts made of {PART_FORM}; a slash between two parts, such as alex/podcast-2"
 VERSION_MARK = "~"
 """Stands before a version's name in a key, such as ``alex/podcast~4k``. No key of a file can hold it."""
@@ -46,9 +47,9 @@ class Campaign:
         return sum((item.request.credits for item in self.items), Decimal(0))
 
 
-def is_key(text: object, form: re.Pattern[str], longest: int = 100) -> bool:
+def is_key(text: object, form: re.Pattern[str]) -> bool:
     """Whether this can be a key: text of this form, which is safe in a pattern and in a file name."""
-    return isinstance(text, str) and len(text) <= longest and form.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= _LONGEST_KEY and form.fullmatch(text) is not None
 
 
 _AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
@@ -74,10 +75,9 @@ class CampaignBuilder:
         """The campaign with all items added so far."""
         return Campaign(tuple(self._items), dict(self._origins))
 
-    def claim(self, raw: RawFields, key: Any, form: re.Pattern[str], *, field: str = "key") -> str | None:
+    def claim(self, raw: RawFields, key: Any, form: re.Pattern[str]) -> str | None:
         """Reserve this key. Returns None, and records a problem, if it is malformed or already taken."""
-        line = raw.line_of(field)
-        name = raw.field(field)
+        line, name = raw.line_of("key"), raw.field("key")
         if not is_key(key, form):
             expected = PART_FORM if form is PART_KEY else ITEM_FORM
             if key is None:

@@ -20,14 +20,14 @@ _OWN = ("kind", "source_key", "source_ref")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
-def digest(request: Request, source_key: str | None = None) -> str:
+def digest(request: Request) -> str:
     """The digest of a request's content, 32 hex digits. Equal content has an equal digest, in every version.
 
     The content is the request's kind, every field that describes the look to the API, and ``extra``, but
     neither ``webhook_url`` nor ``metadata``. The source of an edit counts by its ref, or, where it is another
-    item of the batch, by the key of that item: ``source_key``, else the text in ``source``.
+    item of the batch, by the key of that item.
     """
-    content = {"kind": request.KIND, **_source(request, source_key)}
+    content = {"kind": request.KIND, **_source(request)}
     for name, value in sent_content(request).items():
         content[f"sent.{name}" if name in _OWN else name] = value
     return hashlib.sha256(_canonical(content).encode("ascii")).hexdigest()[:_LENGTH]
@@ -60,10 +60,9 @@ def ordinal_key(digest: str, ordinal: int) -> str:
     return digest if ordinal == 0 else f"{digest}#{ordinal + 1}"
 
 
-def _source(request: Request, source_key: str | None) -> Mapping[str, Any]:
+def _source(request: Request) -> Mapping[str, Any]:
     """An edit's source. A key and a ref have different names: a key can read like a ref."""
     if not isinstance(request, LookEdit):
         return {}
-    if source_key or not isinstance(request.source, LookRef):
-        return {"source_key": source_key or request.source}
-    return {"source_ref": str(request.source)}
+    name = "source_ref" if isinstance(request.source, LookRef) else "source_key"
+    return {name: str(request.source)}

@@ -59,15 +59,13 @@ class PollScheduler:
 
     All times are the loop's, in seconds, and come in as arguments. ``limit`` is the quota in requests a
     minute: with nothing to submit, requests of low expected yield take half of it at most. ``threshold`` is
-    the value that a request must have, in look-seconds, while submissions wait for permits, and
-    ``idle_threshold`` while none do. Both are for a quota of 100; with a larger one they are lower.
+    the value that a request must have, in look-seconds, while submissions wait for permits; while none do it
+    is `IDLE_THRESHOLD`. Both are for a quota of 100; with a larger one they are lower.
 
     A decision takes O(log n) steps: it updates 32 items of the queue at most, however many are due.
     """
 
-    def __init__(
-        self, *, limit: int = 100, threshold: float = THRESHOLD, idle_threshold: float = IDLE_THRESHOLD
-    ) -> None:
+    def __init__(self, *, limit: int = 100, threshold: float = THRESHOLD) -> None:
         limit = max(limit, 1)
         self.durations: DurationModels = DurationModels()
         self.backlog = 0
@@ -77,7 +75,7 @@ class PollScheduler:
         self._looks: dict[LookRef, TrackedLook] = {}
         self._groups: dict[str, AvatarGroup] = {}
         self._queue = BucketQueue(
-            self._threshold, min(idle_threshold * _USUAL_LIMIT / limit, self._threshold), self._interval
+            self._threshold, min(IDLE_THRESHOLD * _USUAL_LIMIT / limit, self._threshold), self._interval
         )
         self._outdated: deque[str] = deque()  # avatars to be updated by what has been learned since
         self._details: IndexedHeap[MissingDetails] = IndexedHeap("at", "heap_index")

@@ -52,14 +52,13 @@ class SlidingWindow:
     others are sent once it was answered with anything but a 429.
     """
 
-    def __init__(self, limit: int, *, burst: int = BURST) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit if that is smaller."""
         self.learning: QuotaLearning = QuotaLearning()
         self.external: ExternalUsage = self.learning.external
         self.throttling: Throttling = self.learning.throttling
         self._configured = limit
-        self._burst = burst
         # Our own requests. A permit is in one of the first two until it ends.
         self._held: dict[int, tuple[float, float | None]] = {}  # its step of the pace, start of its read
         self._outstanding: dict[int, tuple[float, float]] = {}  # paid: when sent, and when it expires
@@ -91,7 +90,7 @@ class SlidingWindow:
         at = max(now, self.throttling.paused_until, self.external.hold_until)
         if self._probe is not None:
             at = max(at, self._probe_until)
-        paced_from = self._even_at - (self._burst - 1) * self._interval  # a burst ahead of the even rate
+        paced_from = self._even_at - (BURST - 1) * self._interval  # a burst ahead of the even rate
         if paced_from > at:  # but no later than one step after the last, in case the limit has grown
             at = max(at, min(paced_from, self._taken_at + self._step(now)))
         missing = self._counted + 1 - self._share
@@ -104,7 +103,7 @@ class SlidingWindow:
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
-        steps = in_front - self._burst + 1
+        steps = in_front - BURST + 1
         paced = max(first, max(self._even_at, now) + steps * self._interval)
         missing = self._counted + 1 + in_front - self._share
         if missing <= 0 or not self._expiries:
@@ -237,7 +236,7 @@ class SlidingWindow:
         self._probe = None
         self._computed_at = math.nan
         self._advance(now)
-        self._even_at = max(self._even_at, now + (self._burst - 1) * self._interval)  # without a burst
+        self._even_at = max(self._even_at, now + (BURST - 1) * self._interval)  # without a burst
 
     def observe(self, now: float, quota: ServerQuota, sent_at: float) -> None:
         """Process the quota headers of the answer to a request that was sent at ``sent_at``."""
