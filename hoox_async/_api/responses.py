@@ -169,7 +169,7 @@ def parse_accepted(body: Any, source: LookRef | None) -> LookRef:
 
     An answer that names an edit's own source is invalid: else the old picture would be taken for the new one.
     """
-    answer = _object(body, "the answer")
+    answer = _object(body)
     avatar_id = _first(answer, _AVATAR_ID)
     if avatar_id is None and source is not None:
         avatar_id = source.avatar_id
@@ -185,7 +185,7 @@ def parse_status(body: Any, ref: LookRef) -> Look:
     Look ids are unique, so only the look's own id is compared. This function runs more often than any
     other of this file, so it does without the converter.
     """
-    answer = _object(body, "the answer")
+    answer = _object(body)
     named = _first(answer, _LOOK_ID)
     if named is not None and named != ref.look_id:
         raise ValueError(f"it is about another look than {ref.look_id}")
@@ -207,7 +207,7 @@ def parse_avatar(body: Any, avatar_id: str) -> Avatar:
     A missing list of looks is not read as an empty one: the absence of a look is used to decide that a lost
     POST made none, and that decides about money.
     """
-    answer = _object(body, "the answer")
+    answer = _object(body)
     fields = _known_fields(answer, _AVATAR_SPELLINGS)
     if fields.setdefault("id", avatar_id) != avatar_id:
         raise ValueError(f"it is about another avatar than {avatar_id}")
@@ -220,7 +220,7 @@ def parse_avatar(body: Any, avatar_id: str) -> Avatar:
 
 def parse_look(body: Any, ref: LookRef) -> LookDetails:
     """The answer to ``GET /avatar/{id}/look/{id}``. Raises `ValueError` for another look's."""
-    answer = _object(body, "the answer")
+    answer = _object(body)
     found: LookDetails = _structured(_look_fields(answer, ref.avatar_id, ref.look_id), LookDetails)
     if found.ref != ref:
         raise ValueError(f"it is about another look than {ref}")
@@ -277,9 +277,9 @@ def _picture_url(part: Any) -> str | None:
     return _text_or_none(_first(part, _THUMBNAIL), None) if isinstance(part, dict) else None
 
 
-def _object(body: Any, name: str) -> dict[str, Any]:
+def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise ValueError(f"{name}: {expected('an object', body)}")
+        raise ValueError(f"the answer: {expected('an object', body)}")
     return body
 
 

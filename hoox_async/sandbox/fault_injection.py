@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
 from random import Random
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import attrs
 
 from .._api.endpoints import Endpoint
 from .answers import HttpResponse
-from .option_checks import check_faults, check_rates
+from .option_checks import check_number, invalid_option
 from .received_requests import RequestRecord
 
 FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
@@ -196,12 +196,12 @@ class FaultPlan:
         faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
         rates: Mapping[Fault, float] | None = None,
     ) -> None:
-        check_rates("fault_rates", rates or {}, Fault)
+        _check_rates(rates or {})
         self._rng = rng
         self._rates = dict(rates or {})
         self._requests: Counter[str] = Counter()
         self._planned: dict[str, list[_PlannedFault]] = {}
-        for endpoint, number, fault in check_faults("faults", faults, Fault):
+        for endpoint, number, fault in check_faults(faults):
             self._plan(_endpoint_name(endpoint), _PlannedFault(fault, number, number))
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
@@ -247,3 +247,30 @@ def _endpoint_name(endpoint: Endpoint | str) -> str:
     if endpoint not in names:
         raise ValueError(f"{endpoint!r} is not an endpoint; expected one of {', '.join(names)}")
     return str(endpoint)
+
+
+def check_faults(faults: Iterable[Any]) -> tuple[tuple[Endpoint | str, int, Fault], ...]:
+    """The planned faults. Raises `ConfigurationError` unless each is an endpoint, a number and a fault."""
+    endpoints = (*(endpoint.value for endpoint in Endpoint), "picture")
+    expected = f"tuples of an endpoint ({', '.join(endpoints)}), the number of a request from 1, and a Fault"
+    if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
+        raise invalid_option("faults", faults, expected)
+    checked = tuple(faults)
+    for one in checked:
+        usable = (
+            isinstance(one, tuple) and len(one) == 3 and one[0] in endpoints and isinstance(one[2], Fault)
+        )
+        if not usable or not isinstance(one[1], int) or isinstance(one[1], bool) or one[1] < 1:
+            raise invalid_option("faults", one, expected)
+    return checked
+
+
+def _check_rates(rates: Any) -> None:
+    """Raise `ConfigurationError` unless it maps faults to shares that are 1 at most together."""
+    expected = "a mapping of Fault to a share from 0 to 1, with a sum of 1 at most"
+    if not isinstance(rates, Mapping) or not all(isinstance(fault, Fault) for fault in rates):
+        raise invalid_option("fault_rates", rates, expected)
+    for fault, share in rates.items():
+        check_number(f"fault_rates[{fault.name}]", share, most=1.0)
+    if sum(rates.values()) > 1 + 1e-9:
+        raise invalid_option("fault_rates", rates, expected)

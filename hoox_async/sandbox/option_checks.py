@@ -6,11 +6,10 @@ A wrong word would else be taken for the default, and a test would prove somethi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
-from .._api.endpoints import Endpoint
 from ..errors import ConfigurationError
 
 
@@ -49,40 +48,15 @@ def check_whole(name: str, value: object, *, least: int, most: int | None = None
         raise invalid_option(name, value, f"a whole number {expected}")
 
 
-def check_credits(name: str, value: object) -> Decimal:
+def check_credits(value: object) -> Decimal:
     """The credits. Raises `ConfigurationError` unless they are a finite decimal number, 0 or more."""
     try:
         credits = Decimal(value) if isinstance(value, Decimal | int | str) else None
     except InvalidOperation:
         credits = None
     if credits is None or isinstance(value, bool) or not credits.is_finite() or credits < 0:
-        raise invalid_option(name, value, "a Decimal, a whole number or the text of a number, 0 or more")
+        raise invalid_option("credits", value, "a Decimal, a whole number or the text of a number, 0 or more")
     return credits
-
-
-def check_faults(name: str, faults: Iterable[Any], kind: type) -> tuple[tuple[Endpoint | str, int, Any], ...]:
-    """The planned faults. Raises `ConfigurationError` unless each is an endpoint, a number and a fault."""
-    endpoints = (*(endpoint.value for endpoint in Endpoint), "picture")
-    expected = f"tuples of an endpoint ({', '.join(endpoints)}), the number of a request from 1, and a Fault"
-    if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
-        raise invalid_option(name, faults, expected)
-    checked = tuple(faults)
-    for one in checked:
-        usable = isinstance(one, tuple) and len(one) == 3 and one[0] in endpoints and isinstance(one[2], kind)
-        if not usable or not isinstance(one[1], int) or isinstance(one[1], bool) or one[1] < 1:
-            raise invalid_option(name, one, expected)
-    return checked
-
-
-def check_rates(name: str, rates: Any, kind: type) -> None:
-    """Raise `ConfigurationError` unless it maps faults to shares that are 1 at most together."""
-    expected = "a mapping of Fault to a share from 0 to 1, with a sum of 1 at most"
-    if not isinstance(rates, Mapping) or not all(isinstance(fault, kind) for fault in rates):
-        raise invalid_option(name, rates, expected)
-    for fault, share in rates.items():
-        check_number(f"{name}[{fault.name}]", share, most=1.0)
-    if sum(rates.values()) > 1 + 1e-9:
-        raise invalid_option(name, rates, expected)
 
 
 def check_words(options: object) -> None:

@@ -18,10 +18,10 @@ from .._api.endpoints import Endpoint
 from .._api.models import HasRef
 from ..errors import ConfigurationError
 from .answers import AnswerForms, Vocabulary
-from .fault_injection import Fault
+from .fault_injection import Fault, check_faults
 from .generation import Duration, Ending
 from .http_server import API, HttpServer
-from .option_checks import check_faults, check_number, check_whole, invalid_option
+from .option_checks import check_number, check_whole, invalid_option
 from .quota_window import QuotaKind
 from .received_requests import Charge, RequestRecord
 from .space import Space
@@ -91,7 +91,7 @@ class Sandbox:
         check_whole("port", port, least=0, most=65535)
         if deliveries is not None and not isinstance(deliveries, DeliveryOptions):
             raise invalid_option("deliveries", deliveries, "a DeliveryOptions, or None")
-        faults = check_faults("faults", faults, Fault)
+        faults = check_faults(faults)
         for _, _, fault in faults:
             _check_servable(fault)
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets

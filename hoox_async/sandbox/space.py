@@ -97,7 +97,7 @@ class Space:
         picture_base: str = "http://sandbox.invalid/pictures",
         forms: AnswerForms | None = None,
     ) -> None:
-        balance = check_credits("credits", credits)
+        balance = check_credits(credits)
         check_flag("retry_after", retry_after)
         check_flag("list_pending", list_pending)
         check_choice("vocabulary", vocabulary, get_args(Vocabulary))

@@ -136,9 +136,9 @@ class CampaignBuilder:
             self.sources[key] = key
             self._add(key, made, ItemOrigin(avatar, scene, n, raw.line))
 
-    def source(self, raw: RawFields, field: str) -> LookRef | str | None:
-        """The source that the field names: an avatar or a look from above, or a ref."""
-        value = raw.values.get(field)
+    def source(self, raw: RawFields) -> LookRef | str | None:
+        """The source that the field ``avatar`` names: an avatar or a look from above, or a ref."""
+        value = raw.values.get("avatar")
         if isinstance(value, str):
             if value in self.sources:
                 return self.sources[value]
@@ -152,7 +152,7 @@ class CampaignBuilder:
             hint = did_you_mean(value, self.sources)
         else:
             hint = ""
-        self.problems.add(raw.line_of(field), raw.field(field), value, _SOURCE_FORM + hint)
+        self.problems.add(raw.line_of("avatar"), raw.field("avatar"), value, _SOURCE_FORM + hint)
         return None
 
     def ref(self, raw: RawFields) -> LookRef | None:

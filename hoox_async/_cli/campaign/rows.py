@@ -62,7 +62,7 @@ def _look(raw: RawFields, builder: CampaignBuilder) -> None:
     if by_ids and "avatar" in raw.values:
         expected = "either avatar, or avatar_id and look_id"
         builder.problems.add(raw.line_of("avatar"), raw.field("avatar"), raw.values["avatar"], expected)
-    source = builder.ref(raw) if by_ids else builder.source(raw, "avatar")
+    source = builder.ref(raw) if by_ids else builder.source(raw)
     builder.look(raw, key, source)
 
 

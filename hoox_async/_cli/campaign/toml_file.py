@@ -277,5 +277,5 @@ class _TomlDocument:
         """Add a single look."""
         fields.check_names(raw, _LOOK_FIELDS, self.problems)
         key = self.builder.claim(raw, raw.values.get("key"), ITEM_KEY)
-        source = self.builder.source(raw, "avatar")
+        source = self.builder.source(raw)
         self.builder.look(raw, key, source)
