@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +69,12 @@ def try_on(python: str, wheel: Path, work: Path) -> str:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="hoox-wheel-") as place:
+    with tempfile.TemporaryDirectory(prefix="hoox-wheel-") as place, ThreadPoolExecutor() as pool:
         work = Path(place)
         wheel = build(work)
-        for python in sys.argv[1:] or [sys.executable]:
-            began = time.monotonic()
-            version = try_on(python, wheel, work)
-            print(f"{wheel.name} works on Python {version} ({time.monotonic() - began:.0f} s)", flush=True)
+        pythons = sys.argv[1:] or [sys.executable]
+        for version in pool.map(lambda python: try_on(python, wheel, work), pythons):
+            print(f"{wheel.name} works on Python {version}", flush=True)
 
 
 if __name__ == "__main__":
