@@ -21,31 +21,25 @@ names of fields, kinds of values, status words and error codes alone.
 and saves. It uses the public door only.
 """
 
-from .assumptions import ASSUMPTIONS, Assumption, Fact, Promise
 from .observations import Balance, Observations
-from .purchases import FIRST_PRICE, NAME, OTHER_NAME_KEY, Wanted, choose
+from .purchases import FIRST_PRICE, NAME, OTHER_NAME_KEY, choose
 from .receiver import FAILED_AT_FIRST, Receiver
 from .report import Report, build_report
 from .step_runner import SpellingTransport
 from .steps import Check, Plan
 
 __all__ = [
-    "ASSUMPTIONS",
     "FAILED_AT_FIRST",
     "FIRST_PRICE",
     "NAME",
     "OTHER_NAME_KEY",
-    "Assumption",
     "Balance",
     "Check",
-    "Fact",
     "Observations",
     "Plan",
-    "Promise",
     "Receiver",
     "Report",
     "SpellingTransport",
-    "Wanted",
     "build_report",
     "choose",
 ]

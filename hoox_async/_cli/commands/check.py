@@ -39,10 +39,7 @@ from ..text import format_credits, sanitize
 from ..waiting import ApiWatch, Waiting
 
 if TYPE_CHECKING:
-    from hoox_async._conformance.observations import Observations
-    from hoox_async._conformance.receiver import Receiver
-    from hoox_async._conformance.report import Report
-    from hoox_async._conformance.steps import Check, Plan
+    from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
 
 
 _GROUP = Group("Conformance", sort_key=1)
@@ -360,8 +357,7 @@ def _consent(
 def _announcement(
     options: ConformanceOptions, plan: Plan, store: AnyStore | None, base_url: str, rpm: int
 ) -> list[str]:
-    from hoox_async._conformance.purchases import NAME
-    from hoox_async._conformance.receiver import FAILED_AT_FIRST
+    from hoox_async._conformance import FAILED_AT_FIRST, NAME
 
     picture = "the pictures that you named." if options.image else "pictures of the public catalogue."
     minutes = f"{1 + len(plan.wanted)} minutes" if plan.wanted else "half a minute"
@@ -434,7 +430,7 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
 def _say_what_stays(
     seen: Observations, store: AnyStore | None, connection: StoreConnection, terminal: Terminal
 ) -> None:
-    from hoox_async._conformance.purchases import NAME
+    from hoox_async._conformance import NAME
 
     ids = ", ".join(seen.avatars)
     if len(seen.avatars) == 1:
