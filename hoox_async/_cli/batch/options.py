@@ -1,9 +1,8 @@
-"""The options of ``batch``, and the versions of looks that they ask for."""
+"""The options of ``batch``, and the command that resumes a run with them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,33 +11,19 @@ import attrs
 from cyclopts import Group, Parameter
 
 from hoox_async import (
-    BatchItem,
     Budget,
     ConfigurationError,
-    ImageAvatar,
-    LookEdit,
-    LookRef,
-    Outcome,
-    OutcomeState,
-    PrunedRequest,
-    Request,
-    Resolution,
 )
 
-from ..campaign.builder import VERSION_MARK, ItemOrigin, origin_of_key
 from ..options import STDIN, StoreConnection, command_line
 from ..selection import Selection
-from ..text import format_count, shorten_list, shown_url
+from ..text import shown_url
 
 _VERSIONS = Group(
     "Versions of looks that are ready",
     sort_key=2,
     help="A version is an edit of the look that --only chooses, under a key of its own. The look itself is "
     "never changed or replaced, and running the same command again pays for nothing twice.",
-)
-_SAME_IN_4K = (
-    "Keep this picture exactly as it is: the same person, face, clothes, pose, place, light and framing. "
-    "Only make its details finer."
 )
 _LABEL = re.compile(r"\w(?:[\w-]*\w)?")
 _MOST_VARIANTS = 100
@@ -105,96 +90,6 @@ class VersionOptions:
             return [self.label or "4k"]
         label = self.label or ("4k-v" if self.four_k else "v")
         return [f"{label}{number}" for number in range(1, self.variants + 1)]
-
-
-@attrs.frozen
-class Versions:
-    """The items of the versions, where each comes from, and lines about the looks that have none."""
-
-    items: tuple[BatchItem, ...]
-    origins: Mapping[str, ItemOrigin]
-    notes: tuple[str, ...]
-
-
-def make_versions(
-    chosen: Iterable[str],
-    stored: Mapping[str, Outcome],
-    origins: Mapping[str, ItemOrigin],
-    options: VersionOptions,
-) -> Versions:
-    """The versions of these looks. ``stored`` are the outcomes of the store, by key.
-
-    A look that is in 4K already stands for its own 4K version, at no cost. Raises `ConfigurationError` if no
-    look can have a version.
-    """
-    items: list[BatchItem] = []
-    own_origins: dict[str, ItemOrigin] = {}
-    not_ready: list[str] = []
-    in_4k: list[str] = []
-    no_prompt: list[str] = []
-    for key in chosen:
-        origin = origins.get(key) or origin_of_key(key)
-        outcome = stored.get(key)
-        if outcome is None or outcome.state is not OutcomeState.READY or outcome.ref is None:
-            not_ready.append(key)
-            continue
-        if options.variants is None and getattr(outcome.request, "resolution", None) == Resolution.FOUR_K:
-            assert not isinstance(outcome.request, PrunedRequest)
-            in_4k.append(key)
-            items.append(BatchItem(key, outcome.request))
-            own_origins[key] = origin
-            continue
-        request = _version_of(outcome.request, outcome.ref, options)
-        if request is None:
-            no_prompt.append(key)
-            continue
-        for name in options.names():
-            made = f"{key}{VERSION_MARK}{name}"
-            items.append(BatchItem(made, request))
-            own_origins[made] = origin._replace(scene=f"{origin.scene}{VERSION_MARK}{name}")
-    notes = [
-        f"{format_count(len(keys), 'look')} {why}: {shorten_list(keys, 3)}"
-        for keys, why in (
-            (not_ready, "left out, not ready"),
-            (no_prompt, "left out, made from images and so without a prompt (give --prompt)"),
-            (in_4k, "in 4K already"),
-        )
-        if keys
-    ]
-    if not items:
-        raise ConfigurationError(f"no version can be made: {'; '.join(notes) or 'no look is chosen'}")
-    return Versions(tuple(items), own_origins, tuple(notes))
-
-
-def _version_of(
-    request: Request | PrunedRequest, source: LookRef, options: VersionOptions
-) -> LookEdit | None:
-    """The edit that makes a version of this look; None if there is no prompt for it."""
-    prompt = options.prompt or (None if options.variants is not None else _SAME_IN_4K)
-    resolution = Resolution.FOUR_K if options.four_k else Resolution.TWO_K
-    if isinstance(request, ImageAvatar | PrunedRequest):
-        if prompt is None:
-            return None
-        return LookEdit(
-            source,
-            prompt,
-            resolution=resolution,
-            webhook_url=request.webhook_url,
-            metadata=request.metadata,
-        )
-    if isinstance(request, LookEdit):
-        kept = request.resolution if not options.four_k else resolution
-        return attrs.evolve(request, source=source, prompt=prompt or request.prompt, resolution=kept)
-    return LookEdit(
-        source,
-        prompt or request.prompt,
-        style=request.style,
-        format=request.format,
-        resolution=resolution if options.four_k else request.resolution,
-        images=request.element_images,
-        webhook_url=request.webhook_url,
-        metadata=request.metadata,
-    )
 
 
 _ITEMS = Group("What to make", sort_key=1)

@@ -24,16 +24,17 @@ from hoox_async import (
     OutcomeState,
     PrunedRequest,
     Request,
+    Resolution,
 )
 
-from ..campaign.builder import Campaign, ItemOrigin, origin_of_key
+from ..campaign.builder import VERSION_MARK, Campaign, ItemOrigin, origin_of_key
 from ..exit_codes import is_access
 from ..request_fields import changed_fields, described
 from ..selection import Selection, check_limit, select
 from ..stores import AnyStore, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
-from .options import BatchOptions, make_versions
+from .options import BatchOptions, VersionOptions
 
 
 @attrs.frozen
@@ -85,8 +86,94 @@ def _versions(
     keys = dict.fromkeys((*(item.key for item in campaign.items), *stored))
     found = selection.chosen(keys)
     chosen = [key for key in keys if key in found]
-    made = make_versions(chosen[: options.limit], stored, campaign.origins, options.versions)
-    return Choice(made.items, made.origins, made.notes)
+    return _make_versions(chosen[: options.limit], stored, campaign.origins, options.versions)
+
+
+_SAME_IN_4K = (
+    "Keep this picture exactly as it is: the same person, face, clothes, pose, place, light and framing. "
+    "Only make its details finer."
+)
+
+
+def _make_versions(
+    chosen: Iterable[str],
+    stored: Mapping[str, Outcome],
+    origins: Mapping[str, ItemOrigin],
+    options: VersionOptions,
+) -> Choice:
+    """The versions of these looks. ``stored`` are the outcomes of the store, by key.
+
+    A look that is in 4K already stands for its own 4K version, at no cost. Raises `ConfigurationError` if no
+    look can have a version.
+    """
+    items: list[BatchItem] = []
+    own_origins: dict[str, ItemOrigin] = {}
+    not_ready: list[str] = []
+    in_4k: list[str] = []
+    no_prompt: list[str] = []
+    for key in chosen:
+        origin = origins.get(key) or origin_of_key(key)
+        outcome = stored.get(key)
+        if outcome is None or outcome.state is not OutcomeState.READY or outcome.ref is None:
+            not_ready.append(key)
+            continue
+        if options.variants is None and getattr(outcome.request, "resolution", None) == Resolution.FOUR_K:
+            assert not isinstance(outcome.request, PrunedRequest)
+            in_4k.append(key)
+            items.append(BatchItem(key, outcome.request))
+            own_origins[key] = origin
+            continue
+        request = _version_of(outcome.request, outcome.ref, options)
+        if request is None:
+            no_prompt.append(key)
+            continue
+        for name in options.names():
+            made = f"{key}{VERSION_MARK}{name}"
+            items.append(BatchItem(made, request))
+            own_origins[made] = origin._replace(scene=f"{origin.scene}{VERSION_MARK}{name}")
+    notes = [
+        f"{format_count(len(keys), 'look')} {why}: {shorten_list(keys, 3)}"
+        for keys, why in (
+            (not_ready, "left out, not ready"),
+            (no_prompt, "left out, made from images and so without a prompt (give --prompt)"),
+            (in_4k, "in 4K already"),
+        )
+        if keys
+    ]
+    if not items:
+        raise ConfigurationError(f"no version can be made: {'; '.join(notes) or 'no look is chosen'}")
+    return Choice(tuple(items), own_origins, tuple(notes))
+
+
+def _version_of(
+    request: Request | PrunedRequest, source: LookRef, options: VersionOptions
+) -> LookEdit | None:
+    """The edit that makes a version of this look; None if there is no prompt for it."""
+    prompt = options.prompt or (None if options.variants is not None else _SAME_IN_4K)
+    resolution = Resolution.FOUR_K if options.four_k else Resolution.TWO_K
+    if isinstance(request, ImageAvatar | PrunedRequest):
+        if prompt is None:
+            return None
+        return LookEdit(
+            source,
+            prompt,
+            resolution=resolution,
+            webhook_url=request.webhook_url,
+            metadata=request.metadata,
+        )
+    if isinstance(request, LookEdit):
+        kept = request.resolution if not options.four_k else resolution
+        return attrs.evolve(request, source=source, prompt=prompt or request.prompt, resolution=kept)
+    return LookEdit(
+        source,
+        prompt or request.prompt,
+        style=request.style,
+        format=request.format,
+        resolution=resolution if options.four_k else request.resolution,
+        images=request.element_images,
+        webhook_url=request.webhook_url,
+        metadata=request.metadata,
+    )
 
 
 def _named(item: BatchItem) -> BatchItem:
