@@ -152,6 +152,22 @@ async def test_another_round_first_tells_the_end_that_a_closed_session_has_left(
         await until(lambda: leader.notified == ["k", "k"], 240.0)
 
 
+async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_failed() -> None:
+    """While another session tells an end, its row stays as it is: so nobody tells that end a second time."""
+    async with processes(1) as (space, (leader,)):
+        other = SlowProcess(leader.database.memory, space)
+        await other.open()
+        request = prompt("[fail] at first")
+        await other.session.submit(request, key="k")
+        await until(lambda: leader.database.memory.states == [IntentState.FAILED], 240.0)
+        await asyncio.sleep(2.0)
+        runner = BatchRunner(leader.session, retry=("failed",), look_timeout=240.0)
+        await runner.run([BatchItem("k", request)])
+        await until(lambda: leader.notified == ["k"], 5.0)
+        assert other.notified == ["k"]
+        await other.close()
+
+
 async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:
     """A session whose closing was cancelled, and whose database failed, leaves no key SENDING for ever."""
     async with processes(2) as (space, opened):

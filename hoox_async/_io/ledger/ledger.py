@@ -154,6 +154,10 @@ class Ledger:
         if self._news is not None:
             await tell_owed(self._engine, self._place.me, {self._place.workspace: self._news})
 
+    async def is_telling(self, intent: Intent) -> bool:
+        """Whether hooks are being told of the end of this intent, by this session or by one that is alive."""
+        return self._news is not None and await self._news.is_telling(intent)
+
     def told(self, intent: Intent) -> None:
         """Hooks were told that the look of this intent is done. Returns at once, and is written soon."""
         if self._news is not None:

@@ -38,8 +38,9 @@ class News:
         self._place = place
         self._on_owed = on_owed
         self.takes_over = takes_over
-        # by key and look: a row that was read before it was written as told is not told again
-        self._begun: OrderedDict[tuple[str, str], None] = OrderedDict()
+        # by key and look, whether it is still under way: a row that was read before it was written as told is
+        # not told again
+        self._begun: OrderedDict[tuple[str, str], bool] = OrderedDict()
         self._told: dict[str, str] = {}  # the look by key: hooks were told, and it is not written yet
 
     @property
@@ -56,7 +57,7 @@ class News:
         """Tell the hooks here of the end of this intent, unless they were called with it."""
         ref = intent.ref
         if self._place.tells and ref is not None and (intent.key, ref.look_id) not in self._begun:
-            self._begun[intent.key, ref.look_id] = None
+            self._begun[intent.key, ref.look_id] = True
             if len(self._begun) > _REMEMBERED:
                 self._begun.popitem(last=False)
             with failures_logged(f"telling hooks of the end of {intent.key!r}"):
@@ -65,7 +66,16 @@ class News:
     def told(self, intent: Intent) -> None:
         """Hooks were told of this end. It is written with the next `write_told`."""
         if intent.ref is not None:
+            self._begun[intent.key, intent.ref.look_id] = False
             self._told[intent.key] = intent.ref.look_id
+
+    async def is_telling(self, intent: Intent) -> bool:
+        """Whether hooks are being told of this end, here or by another session that is alive."""
+        if intent.ref is None or self._begun.get((intent.key, intent.ref.look_id)):
+            return intent.ref is not None
+        question = (sql.TOLD_BY_ANOTHER, self._place.values(key=intent.key))
+        [rows] = await self._engine.run(lambda tx: tx.ask(question), writes=False)
+        return bool(rows)
 
     async def leave(self) -> None:
         """Owe nothing any more: sessions with hooks may take over what is not told yet."""

@@ -25,6 +25,10 @@ TAKE_OVER = (
     f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} "
     f"ORDER BY workspace, seq LIMIT 100) AND {OWES} AND teller <> :me AND {_IS_GONE}"
 )
+TOLD_BY_ANOTHER = (
+    "SELECT 1 FROM hoox.intents i JOIN hoox.members m ON m.id = i.teller "
+    f"WHERE i.workspace = :workspace AND i.key = :key AND i.teller <> :me AND {alive('m')} AND {OWES}"
+)
 TOLD = (
     "UPDATE hoox.intents SET notified = look_id "
     "WHERE workspace = :workspace AND key = :key AND look_id = :look_id"

@@ -55,6 +55,7 @@ from .submission_hold import SubmissionHold
 
 _log = logging.getLogger("hoox_async")
 _REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
+_TELLING, _ASK_WHETHER_TOLD = 60.0, 0.5  # seconds
 _EARLY = 0.01  # seconds by which a timer may fire early
 _T = TypeVar("_T")
 _WITHOUT_OUTCOME = frozenset({IntentState.PLANNED, IntentState.SENDING})
@@ -238,6 +239,8 @@ class Submitter:
         lost = decided.stored if isinstance(decided.instruction, Resend) else None
         if lost is not None and not await self._wait_for_late_answer(lost, options):
             return None
+        if decided.stored is not None and decided.stored.look is not None:
+            await self._wait_until_told(decided.stored, options)
         return await self._start(decided, options).result()
 
     async def join(self, key: str) -> Intent | None:
@@ -303,6 +306,18 @@ class Submitter:
         if longest < seconds:
             raise KeyBusy("the process that sent it may still get the answer", seconds - longest)
         return True
+
+    async def _wait_until_told(self, ended: Intent, options: SendOptions) -> None:
+        """Wait while hooks are being told of an end that is to be paid again: its row can owe one end only.
+
+        Not for ever: it may be a hook that pays again.
+        """
+        left = options.seconds_left(self._clock.now())
+        until = self._clock.now() + (_TELLING if left is None else min(_TELLING, left))
+        while self._clock.now() < until and await self._store.is_telling(ended):
+            await self._intents.wait_changed(ended, _ASK_WHETHER_TOLD)
+            if self._intents.is_closed:
+                raise SessionClosed("the session was closed")
 
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""
