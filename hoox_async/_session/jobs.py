@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import datetime
@@ -589,66 +589,87 @@ class JobRegistry:
         """
         job = self._jobs.get(look.ref)
         if job is None or job.key is None:
-            job = await self._with_payment(look.ref, job)
+            job = await self._with_payment(look, job)
         if job is None or (job.done and look.ref not in self._unwritten):
             return False
         was_settled = job._is_settled
         if job.key is not None:
-            await self._write_settled(job.key, look)
+            look = await self._write_settled(job.key, look)
         is_new = job._update(look, complete=complete)
         if job.key is None and not was_settled:
             self._hooks.emit(LookSettled(look, None, None, job.metadata))
         return is_new
 
-    async def _with_payment(self, ref: LookRef, job: LookJob | None) -> LookJob | None:
+    async def _with_payment(self, look: Look, job: LookJob | None) -> LookJob | None:
         """The job of a settled look, with the payment that the store knows of it.
 
         ``job``: the one that is referenced. It may have been made from the ref alone. None where there is
         none and nobody is known to have paid for the look.
         """
+        ref = look.ref
         try:
             intent = await self._store.by_ref(ref)
-        except Exception as error:  # the look stays accepted in the store, where it is found again
+        except Exception as error:  # its waiters are woken nevertheless
             _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
-            if job is not None:  # its waiters are woken nevertheless
-                self._unwritten.add(ref)
+            self._write_later(ref, partial(self._settle_row, self._settling(look)))
             return job
         if intent is None or intent.ref != ref:  # it is being paid again: the look is not its own any more
             return job
         return self.job_of(intent)
 
-    async def _write_settled(self, key: str, look: Look) -> None:
-        """Record in the store that the look is settled; where that fails, again in the background."""
-        settle = Settle(look, self._clock.utc(), self._api_answers.answers_since)
+    def _settling(self, look: Look) -> Settle:
+        return Settle(look, self._clock.utc(), self._api_answers.answers_since)
+
+    async def _write_settled(self, key: str, look: Look) -> Look:
+        """Record in the store that the look is settled; where that fails, again in the background.
+
+        Returns the look as the store has it, or as it was reported where the store fails.
+        """
+        settle = self._settling(look)
         try:
-            await self._settle_once(key, settle)
+            return await self._settle_once(key, settle)
         except StoreError as error:
             _log.warning("the store could not record that %s is %s: %s", look.ref, look.status, error)
         except Exception:  # a store may raise anything; the waiters must be woken
             _log.exception("the store failed while recording that %s is %s", look.ref, look.status)
-        else:
-            return
-        is_retried = look.ref in self._unwritten
-        self._unwritten.add(look.ref)
+        self._write_later(look.ref, partial(self._settle_once, key, settle))
+        return look
+
+    async def _settle_once(self, key: str, settle: Settle) -> Look:
+        """Write the end, and return the look as the row has it: its first settled status is final."""
+        try:
+            settled: Intent | None = await self._intents.advance(key, settle)
+        except IllegalTransition:  # it was settled with the other status before
+            settled = await self._intents.stored(key)
+        self._unwritten.discard(settle.look.ref)
+        known = settled.look if settled is not None else None
+        return known if known is not None and known.ref == settle.look.ref else settle.look
+
+    async def _settle_row(self, settle: Settle) -> None:
+        """Write the end into the row of its look, if there is one."""
+        ref = settle.look.ref
+        intent = await self._store.by_ref(ref)
+        if intent is not None and intent.ref == ref:
+            await self._settle_once(intent.key, settle)
+        self._unwritten.discard(ref)
+
+    def _write_later(self, ref: LookRef, write: Callable[[], Awaitable[object]]) -> None:
+        """Write the end of a look once the store works again."""
+        is_retried = ref in self._unwritten
+        self._unwritten.add(ref)
         if not is_retried:
             with suppress(SessionClosed):  # it stays accepted in the store, where it is found again
-                self._tasks.background(self._settle_later(key, settle), "hoox-settle")
+                self._tasks.background(self._write_until_done(ref, write), "hoox-settle")
 
-    async def _settle_once(self, key: str, settle: Settle) -> None:
-        with suppress(IllegalTransition):  # it was settled with the other status before: the first is final
-            await self._intents.advance(key, settle)
-        self._unwritten.discard(settle.look.ref)
-
-    async def _settle_later(self, key: str, settle: Settle) -> None:
-        """Write the end of a look once the store works again: other processes wait for it."""
+    async def _write_until_done(self, ref: LookRef, write: Callable[[], Awaitable[object]]) -> None:
         pause = _FIRST_RETRY
-        while settle.look.ref in self._unwritten:
+        while ref in self._unwritten:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY)
             try:
-                await self._settle_once(key, settle)
+                await write()
             except Exception as error:
-                _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
+                _log.debug("the end of %s is not written yet: %s", ref, error)
 
     # --- the end of waiting
 

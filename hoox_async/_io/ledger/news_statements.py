@@ -26,7 +26,7 @@ TAKE_OVER = (
     f"ORDER BY workspace, seq LIMIT 100) AND {OWES} AND teller <> :me AND {_IS_GONE}"
 )
 TOLD_BY_ANOTHER = (
-    "SELECT 1 FROM hoox.intents i JOIN hoox.members m ON m.id = i.teller "
+    "SELECT 1 FROM hoox.intents i JOIN hoox.members m ON m.id = i.teller "  # noqa: S608
     f"WHERE i.workspace = :workspace AND i.key = :key AND i.teller <> :me AND {alive('m')} AND {OWES}"
 )
 TOLD = (
