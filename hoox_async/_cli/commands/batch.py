@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import attrs
@@ -260,35 +260,34 @@ def _next_commands(
 ) -> NextCommands:
     store, connected = _store_words(file, options, connection), connection.arguments()
     saved = ["--pictures", str(options.out)] if options.out is not None else []
+
+    def resume(changed: BatchOptions) -> str:
+        return resume_command(file, changed, connection, json=json)
+
     return NextCommands(
-        again=resume_command(file, options, connection, json=json),
-        uncapped=_uncapped_command(file, options, plan, result, connection, json=json),
-        accept_small=resume_command(file, attrs.evolve(options, accept_small=True), connection, json=json),
+        again=resume(options),
+        uncapped=_uncapped_command(options, plan, result, resume, store),
+        accept_small=resume(attrs.evolve(options, accept_small=True)),
         unknowns=command_line("unknowns", *store, *connected),
         report=command_line("report", *store, *saved, *connected),
     )
 
 
 def _uncapped_command(
-    file: str,
     options: BatchOptions,
     plan: Plan,
     result: RunResult,
-    connection: StoreConnection,
-    *,
-    json: bool,
+    resume: Callable[[BatchOptions], str],
+    store: Sequence[str],
 ) -> str:
     """The command that resumes this run with a cap that is enough for all items."""
     budget = options.named_budget()
     if budget is None or budget.name is None:
-        capped = _with_sufficient_cap(options, plan, result)
-        return resume_command(file, capped, connection, json=json)
+        return resume(_with_sufficient_cap(options, plan, result))
     unsent = (outcome for outcome in result.outcomes if outcome.state is OutcomeState.UNSENT)
     cap = format(sum((outcome.request.credits for outcome in unsent), budget.max_credits), "f")
-    words = ["store", "budget", budget.name, "--cap", cap, "--store"]
-    change = command_line(*words, *_store_words(file, options, connection))
-    raised = attrs.evolve(options, budget=f"{budget.name}:{cap}")
-    return f"{change} && {resume_command(file, raised, connection, json=json)}"
+    change = command_line("store", "budget", budget.name, "--cap", cap, "--store", *store)
+    return f"{change} && {resume(attrs.evolve(options, budget=f'{budget.name}:{cap}'))}"
 
 
 def _with_sufficient_cap(options: BatchOptions, plan: Plan, result: RunResult) -> BatchOptions:
