@@ -7,7 +7,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from .exit_codes import NoKey
 from .logs import log_event, start_logging
 from .stores import DEFAULT_LOCATION, AnyStore, DatabaseStore, Location
 from .terminal import Terminal
+from .waiting import ApiWatch, Waiting
 
 _PROGRAM = "hoox-async"
 _MODULE = "hoox_async"
@@ -110,6 +112,16 @@ class Connection:
             requests_per_minute=self.rpm,
             **options,
         )
+
+    @asynccontextmanager
+    async def reading(self, terminal: Terminal, what: str) -> AsyncIterator[HooxSession]:
+        """An open session for reads alone. Meanwhile ``what`` is shown, and what is wrong with the API."""
+        watch = ApiWatch()
+        async with (
+            self.session(poll="awaited", hooks=[watch]) as session,
+            Waiting(terminal, what, watch),
+        ):
+            yield session
 
     def arguments(self) -> list[str]:
         """These options as they are typed, without those that have their default."""

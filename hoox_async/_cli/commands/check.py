@@ -36,7 +36,6 @@ from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_report, store_words
 from ..terminal import Terminal
 from ..text import format_credits, sanitize
-from ..waiting import ApiWatch, Waiting
 
 if TYPE_CHECKING:
     from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
@@ -205,21 +204,18 @@ def check(
     - `hoox-async check --conformance --out conformance.txt`
     - `hoox-async check --conformance --spend 4 --out bought.txt`
     """
-    terminal, trouble = output.terminal(), ApiWatch()
+    terminal = output.terminal()
     options.check()
     if options.conformance:
         return _run_conformance(options, connection, terminal)
 
     async def ask() -> int:
-        async with connection.session(poll="awaited", hooks=[trouble]) as session:
-            async with Waiting(terminal, "checking", trouble):
-                await _check_key(session, connection.base_url)
+        async with connection.reading(terminal, "checking") as session:
+            await _check_key(session, connection.base_url)
             quota = session.quota
-            resets_at = quota.resets_at.isoformat() if quota.resets_at else None
-            terminal.record(
-                "check", key="ok", limit=quota.limit, remaining=quota.remaining, resets_at=resets_at
-            )
-            terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
+        resets_at = quota.resets_at.isoformat() if quota.resets_at else None
+        terminal.record("check", key="ok", limit=quota.limit, remaining=quota.remaining, resets_at=resets_at)
+        terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
         return Exit.READY
 
     return asyncio.run(ask())

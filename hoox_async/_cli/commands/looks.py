@@ -25,7 +25,6 @@ from ..options import Connection, Output, command_line
 from ..pictures import save
 from ..terminal import Terminal
 from ..text import format_count, one_line
-from ..waiting import ApiWatch, Waiting
 
 
 def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:
@@ -36,14 +35,11 @@ def status(*look: str, connection: Connection = Connection(), output: Output = O
     look
         One or more looks, each as avatar_id:look_id.
     """
-    refs, terminal, trouble = _parse_refs(look), output.terminal(), ApiWatch()
+    refs, terminal = _parse_refs(look), output.terminal()
 
     async def ask() -> int:
         asking = f"asking for {format_count(len(refs), 'look')}"
-        async with (
-            connection.session(poll="awaited", hooks=[trouble]) as session,
-            Waiting(terminal, asking, trouble),
-        ):
+        async with connection.reading(terminal, asking) as session:
             return await _print_each(refs, session.status, terminal)
 
     return asyncio.run(ask())
@@ -74,8 +70,8 @@ def wait(
         out = f"{out}/"
 
     async def ask() -> int:
-        trouble = ApiWatch()
-        async with connection.session(poll="awaited", hooks=[trouble]) as session:
+        waiting = f"waiting for {format_count(len(refs), 'look')}"
+        async with connection.reading(terminal, waiting) as session:
 
             async def one(ref: LookRef) -> Look:
                 ready = await session.wait(ref, timeout)
@@ -83,9 +79,7 @@ def wait(
                     await save(session, ready, out, terminal)
                 return ready
 
-            waiting = f"waiting for {format_count(len(refs), 'look')}"
-            async with Waiting(terminal, waiting, trouble):
-                return await _print_each(refs, one, terminal)
+            return await _print_each(refs, one, terminal)
 
     try:
         return asyncio.run(ask())
@@ -203,11 +197,7 @@ def looks(
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any], terminal: Terminal) -> list[LookDetails]:
-    trouble = ApiWatch()
-    async with (
-        connection.session(poll="awaited", hooks=[trouble]) as session,
-        Waiting(terminal, "listing the looks", trouble),
-    ):
+    async with connection.reading(terminal, "listing the looks") as session:
         return await session.looks(**filters)
 
 
