@@ -53,6 +53,7 @@ OF_MANY = {
     "page of intents": copy.PARTS[1].read,
     "page of attempts": copy.PARTS[2].read,
     "OWED": news_statements.OWED,
+    "TOLD_BY_ANOTHER": news_statements.TOLD_BY_ANOTHER,
     "TAKE_OVER": news_statements.TAKE_OVER,
     "LEAVE": news_statements.LEAVE,
     "LEAVE_ENDED": news_statements.LEAVE_ENDED,
