@@ -53,6 +53,7 @@ OF_MANY = {
     "page of intents": copy.PARTS[1].read,
     "page of attempts": copy.PARTS[2].read,
     "OWED": news_statements.OWED,
+    "TAKE_OVER_KEY": news_statements.TAKE_OVER_KEY,
     "TOLD_BY_ANOTHER": news_statements.TOLD_BY_ANOTHER,
     "TAKE_OVER": news_statements.TAKE_OVER,
     "LEAVE": news_statements.LEAVE,

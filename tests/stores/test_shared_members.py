@@ -8,11 +8,9 @@ from contextlib import AsyncExitStack
 import attrs
 import pytest
 from shared_store_kit import LEASE, Process, World
-from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
+from store_kit import WORKSPACE, accept, planned, send, settle
 
-from hoox_async._api.models import LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Replace
 from hoox_async._io.clock import Clock
 from hoox_async._io.ledger import member_statements
 from hoox_async._io.ledger.intent_rows import Row
@@ -315,17 +313,19 @@ async def test_what_a_closed_session_owed_is_taken_over_by_one_that_has_hooks(wo
     await second.aclose()
 
 
-async def test_the_end_that_another_round_replaces_is_told_by_who_begins_that(world: World) -> None:
-    """Where a look is paid again before the news of its failure was told, that is not lost."""
+async def test_who_pays_again_learns_whether_an_end_is_still_being_told(world: World) -> None:
+    """It is while a session that lives owes it; what a closed one has left is told by who asks."""
     theirs: list[str] = []
     ours: list[str] = []
     first, second = await opened(world, theirs), await opened(world, ours)
-    await first.plan(planned("k"))
-    failed = settle("look_1", status=LookStatus.FAILED)
-    await first.advance("k", send("att_1"), accept("look_1"), failed)
-    await second.advance("k", Replace(EDIT, "digest of k"), send("att_2"))
-    assert (theirs, ours) == (["k"], ["k"])
+    ended = await end(first, "k")
+    assert (await first.is_telling(ended), await second.is_telling(ended)) == (True, True)
+    assert (theirs, ours) == (["k"], [])
     await first.aclose()
+    assert await second.is_telling(ended)
+    assert ours == ["k"]
+    second.told(ended)
+    assert not await second.is_telling(ended)
     await second.aclose()
 
 

@@ -67,26 +67,18 @@ class Place(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An intent that was written, and its row's version and record; None: it was there already.
-
-    ``untold``: the intent as it was before this write began another round, where its end was not told yet.
-    """
+    """An intent that was written, and its row's version and record; None: it was there already."""
 
     intent: Intent
     version: int
     record: str | None
     teller: str | None = None
     notified: str | None = None
-    untold: Intent | None = None
 
 
 def is_owed(intent: Intent, teller: str | None, notified: str | None, place: Place) -> bool:
     """Whether a session is to tell its hooks of the end of this intent. See `news`."""
-    return place.tells and teller == place.me and _is_untold(intent, notified)
-
-
-def _is_untold(intent: Intent, notified: str | None) -> bool:
-    if intent.look is None or intent.ref is None:
+    if not place.tells or teller != place.me or intent.look is None or intent.ref is None:
         return False
     return intent.state in (IntentState.READY, IntentState.FAILED) and notified != intent.ref.look_id
 
@@ -117,8 +109,6 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
-    is_owed_before = attempts and before is not None and teller is not None and _is_untold(before, notified)
-    untold = before if is_owed_before else None
     if lost is not None:
         teller = lost.teller
     elif attempts:
@@ -146,7 +136,7 @@ def put(
     looks = {ref for each in changes for ref in (each.claimed, *each.paid_besides) if ref is not None}
     for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
         tx.write(sql.CLAIM, place.values(**of_look(ref)))
-    return Written(after, version, record, teller, notified, untold)
+    return Written(after, version, record, teller, notified)
 
 
 def _age(after: Intent, *, is_sent: bool, is_lost: bool) -> str:

@@ -155,7 +155,10 @@ class Ledger:
             await tell_owed(self._engine, self._place.me, {self._place.workspace: self._news})
 
     async def is_telling(self, intent: Intent) -> bool:
-        """Whether hooks are being told of the end of this intent, by this session or by one that is alive."""
+        """Whether hooks are being told of the end of this intent, by this session or by one that is alive.
+
+        This one begins with it where that falls to it.
+        """
         return self._news is not None and await self._news.is_telling(intent)
 
     def told(self, intent: Intent) -> None:
@@ -191,8 +194,6 @@ class Ledger:
 
     def _noted(self, written: Written) -> Intent:
         if self._news is not None:
-            if written.untold is not None:
-                self._news.tell(written.untold)
             self._news.found(written, written.intent)
         return written.intent
 

@@ -4,7 +4,8 @@ A row says who owes the news of its end (``teller``) and which look hooks were t
 teller is the member whose session sent it last, if that has hooks. Its session tells whatever settled row of
 its own it comes across: what it has written itself, what it reads of others' changes, and what it looks for
 here. Another session takes such a row over once its teller's session was closed or its member's lease is
-over. So each end is told once where nothing fails, and at least once otherwise.
+over. So each end is told once where nothing fails, and at least once otherwise. A row can owe one end only:
+who is to pay again waits while the last one is being told (`News.is_telling`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
+from ..._api.models import LookRef
 from ..._core.intents.intent import Intent
 from ..logs import failures_logged
 from . import news_statements as sql
 from .intent_rows import Place, Row, Written, is_owed
-from .statements import of_workspaces
+from .statements import ROW, of_workspaces
 from .transaction import Engine, Transaction
 
 _REMEMBERED = 10_000  # looks that hooks here were called with
@@ -70,12 +72,22 @@ class News:
             self._told[intent.key] = intent.ref.look_id
 
     async def is_telling(self, intent: Intent) -> bool:
-        """Whether hooks are being told of this end, here or by another session that is alive."""
-        if intent.ref is None or self._begun.get((intent.key, intent.ref.look_id)):
+        """Whether hooks are being told of this end, here or by another session that is alive.
+
+        Begins with it here where this session owes it, or one that is gone.
+        """
+        if intent.ref is None or self._is_under_way(intent.key, intent.ref):
             return intent.ref is not None
-        question = (sql.TOLD_BY_ANOTHER, self._place.values(key=intent.key))
-        [rows] = await self._engine.run(lambda tx: tx.ask(question), writes=False)
-        return bool(rows)
+        values = self._place.values(key=intent.key)
+        take_over = [(sql.TAKE_OVER_KEY, values)] if self.takes_over and self._place.tells else []
+        questions = (*take_over, (ROW, values), (sql.TOLD_BY_ANOTHER, values))
+        *_, rows, others = await self._engine.run(lambda tx: tx.ask(*questions))
+        for row in (Row(*each) for each in rows):
+            self.found(row, row.read(newer=True))
+        return bool(others) or self._is_under_way(intent.key, intent.ref)
+
+    def _is_under_way(self, key: str, ref: LookRef) -> bool:
+        return self._begun.get((key, ref.look_id), False)
 
     async def leave(self) -> None:
         """Owe nothing any more: sessions with hooks may take over what is not told yet."""

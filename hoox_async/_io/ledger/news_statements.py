@@ -25,6 +25,10 @@ TAKE_OVER = (
     f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} "
     f"ORDER BY workspace, seq LIMIT 100) AND {OWES} AND teller <> :me AND {_IS_GONE}"
 )
+TAKE_OVER_KEY = (
+    "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND key = :key "  # noqa: S608
+    f"AND {OWES} AND teller <> :me AND {_IS_GONE}"
+)
 TOLD_BY_ANOTHER = (
     "SELECT 1 FROM hoox.intents i JOIN hoox.members m ON m.id = i.teller "  # noqa: S608
     f"WHERE i.workspace = :workspace AND i.key = :key AND i.teller <> :me AND {alive('m')} AND {OWES}"
