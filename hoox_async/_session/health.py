@@ -74,40 +74,26 @@ class SessionHealth:
     key_refused: bool
 
 
+@attrs.define(kw_only=True, eq=False, repr=False)
 class HealthReader:
     """Reads the state of an open session."""
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        store: Ledger,
-        intents: Intents,
-        rate_limiter: RateLimiter,
-        api_answers: ApiAnswers,
-        registry: JobRegistry,
-        scheduler: PollScheduler,
-        poller: Poller,
-        hold: SubmissionHold,
-        pictures: Pictures,
-        tasks: TaskSet,
-    ) -> None:
-        self._tasks = tasks
-        self._clock = clock
-        self._store = store
-        self._intents = intents
-        self._rate_limiter = rate_limiter
-        self._api_answers = api_answers
-        self._registry = registry
-        self._scheduler = scheduler
-        self._poller = poller
-        self._hold = hold
-        self._pictures = pictures
-        self._reading: asyncio.Task[tuple[StoreGauges, float]] | None = None
-        self._unread_since: float | None = (
-            None  # the first reading that has not succeeded, since one that has
-        )
-        self._hindered_at = -math.inf  # when deliveries were last known to be hindered
+    _clock: Clock
+    _store: Ledger
+    _intents: Intents
+    _rate_limiter: RateLimiter
+    _api_answers: ApiAnswers
+    _registry: JobRegistry
+    _scheduler: PollScheduler
+    _poller: Poller
+    _hold: SubmissionHold
+    _pictures: Pictures
+    _tasks: TaskSet
+    _reading: asyncio.Task[tuple[StoreGauges, float]] | None = attrs.field(default=None, init=False)
+    _unread_since: float | None = attrs.field(default=None, init=False)
+    """When the first reading began that has not succeeded, since one that has."""
+    _hindered_at: float = attrs.field(default=-math.inf, init=False)
+    """When deliveries were last known to be hindered."""
 
     async def read(self) -> SessionHealth:
         """The session's state now. One or two short reads of the store; no request of the API is awaited."""

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import attrs
+
 from .._api.models import HasRef, Look, LookDetails, LookRef, ref_of
 from .._api.pictures import ImageSize, Picture, image_size, is_too_small, resolution_of
 from .._api.requests import KnownRequest, Resolution
@@ -50,6 +52,7 @@ class _Order(NamedTuple):
     look: Look | None = None
 
 
+@attrs.define(eq=False, repr=False)
 class Pictures:
     """Fetches the pictures of looks.
 
@@ -58,27 +61,17 @@ class Pictures:
     about once in a session, so that a batch of small pictures does not use up the quota.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        transport: Transport,
-        store: Ledger,
-        reads: Reads,
-        registry: JobRegistry,
-        hooks: Hooks,
-        tasks: TaskSet,
-    ) -> None:
-        self._clock = clock
-        self._transport = transport
-        self._store = store
-        self.sign: Sign | None = None
-        """What the last picture that was to be saved has shown of its disk; None: it was saved."""
-        self._reads = reads
-        self._registry = registry
-        self._hooks = hooks
-        self._tasks = tasks
-        self._forgettable: dict[LookRef, Resolution] = {}
-        self._asked: dict[str, asyncio.Task[_Urls]] = {}
+    _clock: Clock
+    _transport: Transport
+    _store: Ledger
+    _reads: Reads
+    _registry: JobRegistry
+    _hooks: Hooks
+    _tasks: TaskSet
+    sign: Sign | None = attrs.field(default=None, init=False)
+    """What the last picture that was to be saved has shown of its disk; None: it was saved."""
+    _forgettable: dict[LookRef, Resolution] = attrs.field(factory=dict, init=False)
+    _asked: dict[str, asyncio.Task[_Urls]] = attrs.field(factory=dict, init=False)
 
     def remember(self, intent: Intent) -> None:
         """Remember what was paid for the look of an intent that the store may forget."""
