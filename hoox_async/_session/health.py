@@ -78,17 +78,17 @@ class SessionHealth:
 class HealthReader:
     """Reads the state of an open session."""
 
-    _clock: Clock
-    _store: Ledger
-    _intents: Intents
-    _rate_limiter: RateLimiter
-    _api_answers: ApiAnswers
-    _registry: JobRegistry
-    _scheduler: PollScheduler
-    _poller: Poller
-    _hold: SubmissionHold
-    _pictures: Pictures
-    _tasks: TaskSet
+    clock: Clock
+    store: Ledger
+    intents: Intents
+    rate_limiter: RateLimiter
+    api_answers: ApiAnswers
+    registry: JobRegistry
+    scheduler: PollScheduler
+    poller: Poller
+    hold: SubmissionHold
+    pictures: Pictures
+    tasks: TaskSet
     _reading: asyncio.Task[tuple[StoreGauges, float]] | None = attrs.field(default=None, init=False)
     _unread_since: float | None = attrs.field(default=None, init=False)
     """When the first reading began that has not succeeded, since one that has."""
@@ -97,10 +97,10 @@ class HealthReader:
 
     async def read(self) -> SessionHealth:
         """The session's state now. One or two short reads of the store; no request of the API is awaited."""
-        limiter, hold = self._rate_limiter, self._hold
+        limiter, hold = self.rate_limiter, self.hold
         found, store_seconds = await self._read_store()
-        now = self._clock.now()
-        polled_at = self._poller.answered_at
+        now = self.clock.now()
+        polled_at = self.poller.answered_at
         return SessionHealth(
             trouble=self._trouble(found, now, store_seconds),
             store_reachable=found is not None,
@@ -108,7 +108,7 @@ class HealthReader:
             unsettled=None if found is None else found.unsettled,
             oldest_unsettled=None if found is None else self._age(found.oldest_unsettled),
             last_poll=None if polled_at is None else now - polled_at,
-            polls_for_all=self._registry.polls_for_all,
+            polls_for_all=self.registry.polls_for_all,
             waiting=limiter.waiting,
             held=hold.waiting,
             unanswered=hold.unanswered(),
@@ -120,27 +120,27 @@ class HealthReader:
     def _trouble(self, found: StoreGauges | None, now: float, store_seconds: float) -> frozenset[Trouble]:
         signs = self._signs(found, now, store_seconds)
         if needs_request(signs):
-            self._poller.probe()
+            self.poller.probe()
         trouble = find_trouble(signs)
         if trouble & HINDERS_DELIVERIES:
             self._hindered_at = now
         return trouble
 
     def _signs(self, found: StoreGauges | None, now: float, store_seconds: float) -> Signs:
-        limiter, answers, window = self._rate_limiter, self._api_answers, self._rate_limiter.window
+        limiter, answers, window = self.rate_limiter, self.api_answers, self.rate_limiter.window
         of_window = window.sign if isinstance(window, DatabaseWindow) else None
         return Signs(
             now=now,
-            seen=(answers.sign, answers.paid_sign, self._intents.sign, of_window, self._pictures.sign),
-            silent=answers.is_silent or self._hold.is_silent,
+            seen=(answers.sign, answers.paid_sign, self.intents.sign, of_window, self.pictures.sign),
+            silent=answers.is_silent or self.hold.is_silent,
             key_refused=limiter.key_refused or limiter.is_checking_key,
             throttled_since=window.throttled_since,
             paused_until=window.paused_until,
             used_by_others=window.used_by_others(now),
             limit=window.limit,
-            undelivered=self._scheduler.undelivered(now, self._hindered_at),
+            undelivered=self.scheduler.undelivered(now, self._hindered_at),
             unsettled=None if found is None else found.unsettled,
-            unpolled_since=self._poller.unpolled_since,
+            unpolled_since=self.poller.unpolled_since,
             served_at=answers.served_at,
             store_seconds=store_seconds,
         )
@@ -148,7 +148,7 @@ class HealthReader:
     def _age(self, oldest: Intent | None) -> float | None:
         if oldest is None or oldest.accepted_at is None:
             return None
-        return max(0.0, (self._clock.utc() - oldest.accepted_at).total_seconds())
+        return max(0.0, (self.clock.utc() - oldest.accepted_at).total_seconds())
 
     async def _read_store(self) -> tuple[StoreGauges | None, float]:
         """What the store says of itself, None where it does not in time; and how many seconds that takes.
@@ -157,7 +157,7 @@ class HealthReader:
         is told from one that is away.
         """
         if self._reading is None or self._reading.done():
-            self._reading = self._tasks.spawn(self._gauges(), "hoox-health")
+            self._reading = self.tasks.spawn(self._gauges(), "hoox-health")
         reading = self._reading
         done, _ = await asyncio.wait((reading,), timeout=_STORE_DEADLINE)
         try:
@@ -167,14 +167,14 @@ class HealthReader:
             pass
         except (StoreError, asyncio.CancelledError):
             return None, math.inf
-        now = self._clock.now()
+        now = self.clock.now()
         return None, now - (now if self._unread_since is None else self._unread_since)
 
     async def _gauges(self) -> tuple[StoreGauges, float]:
-        began = self._clock.now()
+        began = self.clock.now()
         if self._unread_since is None:
             self._unread_since = began
         async with asyncio.timeout(AWAY_AFTER):
-            found = await self._store.gauges()
+            found = await self.store.gauges()
         self._unread_since = None
-        return found, self._clock.now() - began
+        return found, self.clock.now() - began
