@@ -26,7 +26,7 @@ from .items import Item, KeyAssigner
 from .options import BatchOptions
 from .window import MAX_UNSENT
 
-_PAGE = 500
+_PAGE = 100  # items: some milliseconds of work
 _KINDS = {
     "prompt": ("avatar from a prompt", "avatars from prompts"),
     "images": ("avatar from images", "avatars from images"),

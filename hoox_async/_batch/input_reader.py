@@ -28,7 +28,7 @@ from .items import Item, KeyAssigner
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
-_PAGE = 100
+_PAGE = 50  # items: some milliseconds of work, after which the loop has a turn
 _MAX_BLOCKING = 0.05  # seconds that a slow generator may block the loop for more than one item
 _MAX_USABLE = 10_000
 

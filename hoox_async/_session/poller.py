@@ -271,7 +271,7 @@ class Poller:
 
     async def _schedule_stored_looks(self) -> None:
         avatars = looks = 0
-        async for intent in self._store.stream_accepted():
+        async for intent in self._store.stream((IntentState.ACCEPTED,)):
             if not self._registry.polls_for_all:
                 return
             looks += 1

@@ -398,8 +398,8 @@ class HooxSession:
         Where several processes share the store, those that this process sent. Raises `StoreError`.
         """
         runtime = self._ready()
-        accepted = await self._store.in_states((IntentState.ACCEPTED,), own=True)
-        return [runtime.registry.job_of(intent) for intent in accepted]
+        accepted = self._store.stream((IntentState.ACCEPTED,), own=True)
+        return [runtime.registry.job_of(intent) async for intent in accepted]
 
     async def unknowns(self) -> list[Unknown]:
         """The requests that may or may not have been charged, with the looks that they may have made.

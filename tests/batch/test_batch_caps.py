@@ -69,10 +69,10 @@ class Unreadable(MemoryLedger):
             raise StoreError("a record is damaged")
         return await super().get(keys)
 
-    def stream(self) -> AsyncIterator[Intent]:
+    def stream(self, *args: Any, **options: Any) -> AsyncIterator[Intent]:
         if "stream" in self.broken:
             raise StoreError("a record is damaged")
-        return super().stream()
+        return super().stream(*args, **options)
 
 
 async def test_items_that_cannot_be_looked_up_are_unsent_and_say_that_their_cost_is_not_known() -> None:

@@ -313,7 +313,7 @@ async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(w
         source = made(space)
         ref = await lose(session, space, source)
         resolving = asyncio.create_task(say(session, word, ref))
-        await (asyncio.sleep(at) if at else turns(1))
+        await (asyncio.sleep(at) if at else turns(3))  # once it is read what it decides about
         resolving.cancel()
         await asyncio.wait([resolving])
         await asyncio.sleep(2)

@@ -14,7 +14,6 @@ from store_kit import WORKSPACE, make_store
 
 from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 
 SHARED = ["shared memory", "postgres"]
@@ -29,10 +28,6 @@ def closed(request: pytest.FixtureRequest) -> Ledger:
     if kind == "postgres":
         database: PostgresDatabase = request.getfixturevalue("shared_database")
         return SharedLedger(database, unique_name(), owns_database=True)
-    if kind == "memory_ledger":
-        return MemoryLedger()
-    if kind == "file_ledger":
-        return FileLedger(request.getfixturevalue("tmp_path") / "campaign.db")
     path: Path = request.getfixturevalue("tmp_path")
     return make_store(kind, path)
 
@@ -72,5 +67,5 @@ async def store(closed: Ledger) -> AsyncIterator[Ledger]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "closed" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("kinds")
-        kinds = marker.args if marker else ("memory", "sqlite", *SHARED, "memory_ledger", "file_ledger")
+        kinds = marker.args if marker else ("memory", "sqlite", *SHARED)
         metafunc.parametrize("closed", kinds, indirect=True)

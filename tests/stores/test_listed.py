@@ -6,7 +6,6 @@ import asyncio
 from functools import partial
 from typing import Any
 
-import pytest
 from postgres_kit import Server
 from store_kit import CREATE, WORKSPACE, accept, planned, send, settle
 
@@ -19,7 +18,6 @@ from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.failover import RecentWrite, restore
 
 LOST = MarkUnknown("dropped")
-ALL_KINDS = pytest.mark.kinds("ledger", "memory_ledger", "file_ledger")
 
 
 async def before(store: Any, key: str, *avatars: str) -> dict[str, set[str]]:
@@ -28,7 +26,6 @@ async def before(store: Any, key: str, *avatars: str) -> dict[str, set[str]]:
     return {avatar_id: set(looks - {""}) for avatar_id, looks in found.items()}
 
 
-@ALL_KINDS
 async def test_looks_are_older_that_were_listed_before(store: Any) -> None:
     """Of each avatar that was listed; without those that an intent has, and without what is listed later."""
     for key in "ab":
@@ -43,7 +40,6 @@ async def test_looks_are_older_that_were_listed_before(store: Any) -> None:
     assert await store.listed_before("a", []) == {}
 
 
-@ALL_KINDS
 async def test_the_first_sending_that_may_have_cost_something_counts(store: Any) -> None:
     """A throttled one does not count, one that was lost does; other content begins anew."""
     await store.plan(planned("a"))
@@ -59,7 +55,6 @@ async def test_the_first_sending_that_may_have_cost_something_counts(store: Any)
     assert await before(store, "a") == {"avtr_1": {"look_1", "look_2"}}
 
 
-@ALL_KINDS
 async def test_a_restart_forgets_nothing(store: Any) -> None:
     """What was listed, and the place of a SENDING in it, is the same when the store is opened again."""
     await store.note_listed("avtr_1", {"look_1"})
@@ -74,7 +69,6 @@ async def test_a_restart_forgets_nothing(store: Any) -> None:
     assert await before(store, "b") == {"avtr_1": {"look_1", "look_2"}}
 
 
-@ALL_KINDS
 async def test_after_a_failover_the_age_of_what_was_lost_is_not_known(store: Any) -> None:
     """A SENDING that has to be written again may name a place that was given again since."""
     await store.note_listed("avtr_1", {"look_1"})

@@ -46,9 +46,9 @@ async def test_what_was_restored_from_another_server_is_not_read_again_and_again
 async def test_many_changes_are_read_in_pages_and_none_is_lost(
     world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop has a turn after every hundred changes. What is changed between two pages is heard of."""
+    """The loop has a turn after every fifty changes. What is changed between two pages is heard of."""
     a, b = await world.process(), await world.process()
-    keys = [f"k{number:03}" for number in range(250)]
+    keys = [f"k{number:03}" for number in range(125)]
     await asyncio.gather(*(a.store.plan(planned(key)) for key in keys))
     heard, turns = list[tuple[int, str]](), 0
     b.store.on_changed_elsewhere(lambda intent: heard.append((turns, f"{intent.key} {intent.state}")))
@@ -75,7 +75,7 @@ async def test_many_changes_are_read_in_pages_and_none_is_lost(
     assert pages == 3
     await b.read_changes()
     counting.cancel()
-    assert max(Counter(turn for turn, _ in heard).values()) <= 100
+    assert max(Counter(turn for turn, _ in heard).values()) <= 50
     told = Counter(what for _, what in heard)
     assert set(told.values()) == {1}
     assert {f"{key} planned" for key in keys[:-1]} <= set(told)

@@ -111,7 +111,7 @@ async def test_an_outdated_decision_is_not_told_as_exceeded(store: Ledger) -> No
         await store.advance("a", send("att a2"))
 
 
-@pytest.mark.kinds("sqlite", "file_ledger")
+@pytest.mark.kinds("sqlite")
 async def test_a_file_keeps_its_budgets(store: Ledger, closed: Ledger) -> None:
     """What was charged is there after the file was opened again."""
     await store.open_budget("spring", 3 * PRICE, Decimal(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -224,6 +225,29 @@ async def test_every_intent_is_streamed_in_order(store: Ledger, small_pages: Non
     assert [intent.key async for intent in store.stream()] == keys
 
 
+async def test_the_loop_has_a_turn_after_each_page(store: Ledger, small_pages: None) -> None:
+    """However many intents are read, `stream`, `in_states` and `read_unopened` decode a page in a turn."""
+    keys = [f"item {number}" for number in range(120)]
+    await plan_in_order(store, keys)
+    turn, read = 0, list[int]()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    for intents in (store.stream(), store.read_unopened()):
+        read = [turn async for _ in intents]
+        assert len(read) == len(keys)
+        assert max(Counter(read).values()) <= 50
+    before = turn
+    assert len(await store.in_states([IntentState.PLANNED])) == len(keys)
+    assert turn - before >= 3
+    counting.cancel()
+
+
 async def test_a_store_is_read_without_opening_it(closed: Ledger, tmp_path: Path) -> None:
     """`read_unopened` gives every intent in order, before, while and after a session has the store open.
 
@@ -335,9 +359,7 @@ async def test_a_strangers_delivery_is_not_kept(store: Ledger) -> None:
     assert await store.kept_delivery("att_unknown") is None
 
 
-@pytest.mark.kinds(
-    "memory", "sqlite", "memory_ledger", "file_ledger"
-)  # a shared store has the times of attempts only
+@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
 async def test_send_times_come_back_in_order(store: Ledger) -> None:
     """`recent_sends` returns the times after the given one, oldest first, to the microsecond."""
     store.note_sends([after(3), after(1)])
@@ -358,9 +380,7 @@ async def test_the_times_of_attempts_are_send_times(store: Ledger) -> None:
     assert await store.recent_sends(after(-1)) == [NOW, NOW]
 
 
-@pytest.mark.kinds(
-    "memory", "sqlite", "memory_ledger", "file_ledger"
-)  # a shared store has the times of attempts only
+@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
 async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Ledger) -> None:
     """An attempt that is recorded late, after a failed write, drops no newer send times."""
     await store.note_sends([after(600)])
@@ -369,9 +389,7 @@ async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Ledge
     assert after(600) in await store.recent_sends(after(-1))
 
 
-@pytest.mark.kinds(
-    "memory", "sqlite", "memory_ledger", "file_ledger"
-)  # a shared store has the times of attempts only
+@pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only
 async def test_old_send_times_are_dropped(store: Ledger) -> None:
     """Send times out of reach of any quota's window are dropped, also those of a clock that was set back."""
     for times in ([after(9000)], [after(0), after(170)], [after(200)]):
@@ -388,7 +406,7 @@ async def test_accepted_intents_are_streamed(store: Ledger, small_pages: None) -
     await asyncio.gather(*(store.advance(f"k{n}", send(f"att_{n}"), accept(f"look_{n}")) for n in even))
     await store.advance("k4", settle("look_4"))
     found = []
-    async for intent in store.stream_accepted():
+    async for intent in store.stream([IntentState.ACCEPTED]):
         found.append(intent.key)
         if intent.key == "k6":
             await store.advance("k6", settle("look_6"))

@@ -73,7 +73,7 @@ async def test_what_may_have_been_paid_binds_the_key(
     await life(closed, WORKSPACE, confirmed=False)
 
 
-@pytest.mark.kinds("memory", "sqlite", "memory_ledger", "file_ledger")
+@pytest.mark.kinds("memory", "sqlite")
 async def test_a_replaced_key_has_to_be_confirmed_again(closed: Ledger) -> None:
     """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
     await life(closed, WORKSPACE, confirmed=True)

@@ -73,7 +73,7 @@ async def test_another_workspace_is_refused(closed: Ledger, other: Workspace, wa
     await closed.aclose()
 
 
-@pytest.mark.kinds("memory", "sqlite", "memory_ledger", "file_ledger")
+@pytest.mark.kinds("memory", "sqlite")
 async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Ledger) -> None:
     """With ``new_key`` the store is bound to the new key, and the old one is refused from then on."""
     await closed.open(WORKSPACE)
@@ -122,7 +122,7 @@ async def test_a_store_that_is_not_open_says_so(
 
 
 @pytest.mark.virtual_time
-@pytest.mark.kinds("memory", "sqlite", "shared memory", "memory_ledger", "file_ledger")
+@pytest.mark.kinds("memory", "sqlite", "shared memory")
 async def test_a_loop_of_virtual_time_suits_it(store: Ledger) -> None:
     """On a loop whose clock jumps, writes, timers and closing work as on a real one."""
     store.note_sends([NOW])

@@ -16,7 +16,7 @@ from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, PromptAvat
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
-from hoox_async._io.ledger import file_pruning as prune_module
+from hoox_async._io.ledger import ledger
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_file import SQLiteFile as Database
@@ -149,7 +149,7 @@ async def test_pruning_again_changes_nothing(path: Path) -> None:
 
 async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All pages are pruned, and counted by the dry run."""
-    monkeypatch.setattr(prune_module, "PAGE", 2)
+    monkeypatch.setattr(ledger, "PAGE", 2)
     await filled(path, 5)
     assert (await prune_store(path, older_than=LONG_AGO, dry_run=True)).pruned == 5
     assert (await prune_store(path, older_than=LONG_AGO)).pruned == 5

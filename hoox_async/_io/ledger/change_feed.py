@@ -11,7 +11,7 @@ from .intent_rows import Row
 from .statements import of_workspaces
 from .transaction import Engine, Rows
 
-_AT_ONCE = 100  # rows: about 20 ms of work
+_AT_ONCE = 50  # rows: about 10 ms of work
 _CHANGED_LATELY = 20_000  # transactions
 
 OnChange = Callable[[Intent, Row | None], None]

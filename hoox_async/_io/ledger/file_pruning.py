@@ -16,7 +16,7 @@ from ..._core.intents.pruning import PRUNABLE, PruneResult, may_be_pruned
 from ..._core.intents.records import dump_intent
 from . import statements as sql
 from .intent_rows import Row, checksum
-from .ledger import PAGE, page_of
+from .ledger import page_of
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction
 from .sqlite_reader import connect_to_read
@@ -71,7 +71,7 @@ def _prunable_page(tx: Transaction, after: int, before: datetime) -> _Page:
     loaded = [(row, row.read(newer=False)) for row in map(Row._make, rows)]
     chosen = [(row, intent) for row, intent in loaded if may_be_pruned(intent, before)]
     already = sum(isinstance(intent.request, PrunedRequest) for _, intent in loaded)
-    return _Page(loaded[-1][0].seq if len(loaded) == PAGE else None, already, chosen)
+    return _Page(loaded[-1][0].seq if loaded else None, already, chosen)
 
 
 def _prune_page(tx: Transaction, after: int, before: datetime) -> _Page:

@@ -37,7 +37,7 @@ from .news import News, OnOwed, tell_owed
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
 
-PAGE = 500
+PAGE = 100  # intents: some milliseconds of work, after which the loop has a turn
 _ALL = 1 << 62
 _THE_AVATAR = ""  # the look_id of its own row in listed
 _KEPT = "AND i.state <> 'forgotten'"
@@ -305,31 +305,28 @@ class Ledger:
 
         ``own``: of a shared ledger, only those that this process was the last to send.
         """
-        condition = in_states(states) + (" AND i.member = :me" if own and self._newer else "")
-        rows = await self._rows(_page(condition), after=0, size=_ALL)
-        return [self._read(Row(*row)) for row in rows]
+        return [intent async for intent in self.stream(states, own=own)]
 
-    async def stream(self) -> AsyncIterator[Intent]:
-        """Every intent, in the order in which they were planned, with a few hundred in memory at a time.
+    async def stream(
+        self, states: Collection[IntentState] | None = None, *, own: bool = False
+    ) -> AsyncIterator[Intent]:
+        """The intents in these states (None: in any), in the order in which they were planned.
 
-        One that another process plans meanwhile may be missing.
+        A page of them is in memory at a time. One that is planned or changed meanwhile may be missing.
+        ``own`` is that of `in_states`.
         """
-        async for row in self._stream_rows(_KEPT):
-            yield self._read(row)
-
-    async def stream_accepted(self) -> AsyncIterator[Intent]:
-        """Every intent that is ACCEPTED, in the order of the plan, with a few hundred in memory at a time."""
-        async for row in self._stream_rows(in_states((IntentState.ACCEPTED,))):
+        condition = _condition(states) + (" AND i.member = :me" if own and self._newer else "")
+        async for row in self._stream_rows(condition):
             yield self._read(row)
 
     async def _stream_rows(self, condition: str) -> AsyncIterator[Row]:
-        after, more = 0, True
-        while more:
-            rows = [Row(*row) for row in await self._rows(_page(condition), after=after, size=PAGE)]
+        after = 0
+        while rows := [Row(*row) for row in await self._rows(_page(condition), after=after, size=PAGE)]:
             for row in rows:
                 yield row
-            more = len(rows) == PAGE
-            after = rows[-1].seq if rows else after
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].seq
 
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last. None of one process."""
@@ -507,18 +504,20 @@ def _by_name(budgets: Sequence[Rows]) -> dict[str, StoredBudget]:
 
 def intents_of(states: Collection[IntentState] | None, place: Place) -> Question:
     """The question for all intents in these states (None: in any), in the order of the plan."""
-    condition = _KEPT if states is None else in_states(states)
-    return _page(condition), place.values(after=0, size=_ALL)
+    return _page(_condition(states)), place.values(after=0, size=_ALL)
 
 
 def page_of(states: Collection[IntentState] | None, after: int, workspace: int = 1) -> Question:
     """The question for a page of intents in these states (None: in any). A file has one workspace, 1."""
-    condition = _KEPT if states is None else in_states(states)
-    return _page(condition), {"workspace": workspace, "after": after, "size": PAGE}
+    return _page(_condition(states)), {"workspace": workspace, "after": after, "size": PAGE}
 
 
 def _page(condition: str) -> str:
     return sql.PAGE.replace("{condition}", condition)
+
+
+def _condition(states: Collection[IntentState] | None) -> str:
+    return _KEPT if states is None else in_states(states)
 
 
 def in_states(states: Collection[IntentState]) -> str:

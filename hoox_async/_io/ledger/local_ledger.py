@@ -25,7 +25,7 @@ from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
 from .index_changes import FORGETTABLE
 from .intent_rows import Place, Row, Written, to_microseconds
-from .ledger import PAGE, Ledger, intents_of, page_of
+from .ledger import Ledger, intents_of, page_of
 from .news import write_told
 from .sqlite import MemoryEngine, SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
@@ -266,13 +266,12 @@ class MemoryLedger(LocalLedger):
 
     async def read_unopened(self) -> AsyncIterator[Intent]:
         """Every intent of earlier sessions, and of one that has it open."""
-        after, more = 0, True
-        while more:
-            rows = [Row(*row) for row in self._memory.read(page_of(None, after))]
+        after = 0
+        while rows := [Row(*row) for row in self._memory.read(page_of(None, after))]:
             for row in rows:
                 yield self._read(row)
-            more = len(rows) == PAGE
-            after = rows[-1].seq if rows else after
+            after = rows[-1].seq
+            await asyncio.sleep(0)
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...errors import StoreError
 from .sqlite_file import Done, Job, Prepare, SQLiteFile, SQLiteMemory
@@ -102,16 +102,23 @@ class SQLiteEngine:
 
     def _resolve(self, group: asyncio.Future[list[Done]]) -> None:
         for job, value, error in group.result():
-            if job.future.done():  # its caller was cancelled; it is written nevertheless
-                continue
-            if error is not None:
-                job.future.set_exception(error)
-            else:
-                job.future.set_result(value)
+            _answer(job.future, value, error)
+
+
+def _answer(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    if future.done():  # its caller was cancelled; it is written nevertheless
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 class MemoryEngine:
-    """Runs the ledger's functions in memory, at once and on the loop: nothing waits for a disk."""
+    """Runs the ledger's functions in memory, at once and on the loop: nothing waits for a disk.
+
+    Their results come in the loop's next turn: who reads page after page blocks it for a page at most.
+    """
 
     inherited = ""
 
@@ -137,13 +144,14 @@ class MemoryEngine:
         self._file.open(at, prepare)
 
     def run(self, work: Work[_T], *, writes: bool = True) -> asyncio.Future[_T]:  # noqa: ARG002
-        """Run the function in a transaction of its own. The answer is there at once."""
-        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        """Run the function in a transaction of its own."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        future.add_done_callback(ignore_error)
         try:
-            future.set_result(self._file.transact(work))
+            loop.call_soon(_answer, future, self._file.transact(work), None)
         except Exception as error:
-            future.set_exception(error)
-            ignore_error(future)
+            loop.call_soon(_answer, future, None, error)
         return future
 
     async def aclose(self) -> None:

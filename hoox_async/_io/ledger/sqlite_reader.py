@@ -16,7 +16,7 @@ from ...errors import StoreError
 from . import missing_wal, sqlite_schema, workspace_statements
 from .binding import Copied
 from .intent_rows import Row
-from .ledger import PAGE, page_of
+from .ledger import page_of
 from .sqlite_errors import NO_STORE_YET, translated
 from .sqlite_file import SQLiteTransaction
 from .transaction import Transaction
@@ -45,10 +45,10 @@ class StoreSnapshot:
             if self._worker.ending:
                 raise StoreError(f"{self._file.path}: the snapshot is closed")
             place, intents = await self._worker.run(self._file.page, place)
+            if not intents:
+                return
             for intent in intents:
                 yield intent
-            if len(intents) < PAGE:
-                return
 
     async def __aenter__(self) -> Self:
         return self
