@@ -168,6 +168,26 @@ async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_
         await other.close()
 
 
+async def test_an_end_that_is_written_while_its_session_closes_is_left_to_others() -> None:
+    """Between any two of its last statements: its process, and so its lease, may go on for days."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        job = await other.session.submit(prompt(), key="k")
+        end = LookUpdate(Look(job.ref, LookStatus.READY, "https://media.example/look.jpg"), complete=True)
+        left: list[str] = []
+
+        async def settle_after_the_first(when: str, name: str) -> None:
+            if when == "after" and name in ("leave", "leave_ended"):
+                left.append(name)
+                if len(left) == 1:
+                    await runtime_of(leader.session).registry.publish([end])
+
+        other.database.fault = settle_after_the_first
+        await other.session.aclose()
+        assert len(left) > 1
+        await until(lambda: leader.notified == ["k"], 3 * LEASE)
+
+
 async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:
     """A session whose closing was cancelled, and whose database failed, leaves no key SENDING for ever."""
     async with processes(2) as (space, opened):

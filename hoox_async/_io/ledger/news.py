@@ -96,11 +96,12 @@ class News:
             return
         values = self._place.values(nobody=self._nobody)
         questions = ((sql.LEAVE_ENDED, values), (of_workspaces(sql.OWED, [self._place.workspace]), values))
+        # first, so that none ends between the two as this session's
+        await self._engine.run(lambda tx: tx.write(sql.LEAVE, values))
         left = True
         while left:  # a page at a time
             _, rows = await self._engine.run(lambda tx: tx.ask(*questions))
             left = bool(rows)
-        await self._engine.run(lambda tx: tx.write(sql.LEAVE, values))
 
     @property
     def _nobody(self) -> str | None:
