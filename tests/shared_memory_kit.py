@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from shared_permits_kit import MemoryPermits, MemoryQuota
@@ -184,6 +185,7 @@ class SharedMemory:
 _NUMBERS = re.compile(r"(workspace|id) IN \(([\d, ]+)\)")
 
 
+@cache
 def _generic(statement: str) -> tuple[str, str]:
     """The statement for any workspaces, and the workspaces."""
     found = _NUMBERS.search(statement)
