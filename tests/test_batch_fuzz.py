@@ -411,7 +411,10 @@ def play(campaign: Campaign) -> None:
         runner.run(asyncio.wait_for(Played(campaign, folder).play(), 10**6))
 
 
-@settings(suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=settings.get_profile("suite").max_examples // 2,
+    suppress_health_check=list(HealthCheck),
+)
 @given(campaign=campaigns())
 def test_every_campaign_adds_up(campaign: Campaign) -> None:
     """Every item ends in one state, credits add up with the API's own ledger, and no look is another's."""

@@ -40,7 +40,7 @@ PAINTED = {form: painted(form, 540, 97) for form in FORMS}
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("size", [(540, 960), (2160, 3840), (1, 1), (7, 300)])
+@pytest.mark.parametrize("size", [(540, 960), (3840, 7), (1, 1)])
 def test_size_is_read_from_the_header(form: str, size: tuple[int, int]) -> None:
     """Width and height of every accepted kind of picture are those that Pillow wrote."""
     picture = Picture(painted(form, *size), "image/jpeg")

@@ -238,7 +238,7 @@ async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
 
 async def test_a_stop_while_posts_are_outstanding_reports_their_outcomes() -> None:
     """Whenever a stop comes, the outcome of each item covers what it has cost."""
-    for tenth in range(60):
+    for tenth in range(0, 60, 2):
         space = space_of(5.0)
         async with opened(space, transport={"latency": 2.0}) as session:
             source = await avatar(session)

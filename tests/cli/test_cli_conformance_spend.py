@@ -58,10 +58,8 @@ def bought(cli: Cli) -> list[Decimal]:
 @pytest.mark.parametrize(
     ("credits", "options", "prices"),
     [
-        ("4", (), [4]),
         ("5.5", (), [4]),
         ("100", (), [4, 2]),
-        ("9", ("--edit-public", PUBLIC), [4, 2, 2]),
         ("10", ("--edit-public", PUBLIC), [4, 2, 2, 2]),
         ("3", ("--edit-public", PUBLIC), [2]),
     ],

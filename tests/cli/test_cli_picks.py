@@ -152,9 +152,10 @@ def test_looks_without_a_version_are_named(cli: Cli, tmp_path: Path) -> None:
     assert done.of("plan")[0]["notes"] == ["1 look left out, not ready: mara"]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_wrong_options_are_code_2(cli: Cli, tmp_path: Path) -> None:
+    """Versions of nothing in particular, numbers out of range and files that are missing send nothing."""
+    file = _made(cli, tmp_path)
+    for words in (
         ("--4k",),
         ("--variants", "0", "--only", "alex/*"),
         ("--prompt", "x"),
@@ -163,15 +164,11 @@ def test_looks_without_a_version_are_named(cli: Cli, tmp_path: Path) -> None:
         ("--4k", "--prompt", " ", "--only", "alex/*"),
         ("--only", "@nowhere.json"),
         ("--only", "alex/podcast~v9", "--4k"),
-    ],
-)
-def test_wrong_options_are_code_2(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Versions of nothing in particular, numbers out of range and files that are missing send nothing."""
-    file = _made(cli, tmp_path)
-    done = cli("batch", file, "--yes", *words)
-    assert done.code == 2
-    assert len(done.err.strip().splitlines()) == 1
-    assert len(cli.sandbox.ledger) == 4
+    ):
+        done = cli("batch", file, "--yes", *words)
+        assert done.code == 2, words
+        assert len(done.err.strip().splitlines()) == 1, words
+        assert len(cli.sandbox.ledger) == 4, words
 
 
 @pytest.mark.parametrize(

@@ -38,31 +38,22 @@ def hostile(head: bytes, forever: bytes, pause: float = 0.0) -> Any:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-@pytest.mark.parametrize("request_", [POST, GET], ids=["paid", "read"])
 @pytest.mark.parametrize(
-    ("head", "forever", "pause", "error"),
-    [
-        (HEAD + b"\r\n", b"x" * 65536, 0.0, UnexpectedResponse),
-        (HEAD + b"Content-Length: 9000000000\r\n\r\n", b"x" * 65536, 0.0, UnexpectedResponse),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 5000, 0.0, HooxError),
-        (HEAD + b"\r\n", b"x", 0.01, TransportError),
-        (HEAD, b"X-More: " + b"y" * 4000 + b"\r\n", 0.0, TransportError),
-        (HEAD + b"X-Long: ", b"y" * 65536, 0.0, TransportError),
-        (b"HTTP/1.1 ", b"z" * 65536, 0.0, TransportError),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500, 0.0, TransportError),
-    ],
-    ids=["endless", "announced", "crumbs", "drip", "headers", "one header", "status line", "1xx"],
+    ("head", "forever"),
+    [(HEAD + b"\r\n", b"x" * 65536), (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 5000)],
+    ids=["endless", "crumbs"],
 )
-async def test_a_hostile_answer_is_bounded(
-    request_: WireRequest, head: bytes, forever: bytes, pause: float, error: type[HooxError]
-) -> None:
-    """A hostile answer ends with an error of ours, and takes less than 24 MB."""
-    async with RawServer(hostile(head, forever, pause)) as server, transport_to(server.url) as transport:
+async def test_a_hostile_answer_is_bounded(head: bytes, forever: bytes) -> None:
+    """An endless answer ends with an error of ours on each loop, and takes less than 24 MB.
+
+    Other hostile answers: `tests/test_hostile_server.py`.
+    """
+    async with RawServer(hostile(head, forever)) as server, transport_to(server.url) as transport:
         tracemalloc.start()
         try:
             async with asyncio.timeout(60):
-                with pytest.raises(error):
-                    await transport.send(request_)
+                with pytest.raises(HooxError):
+                    await transport.send(POST)
             assert tracemalloc.get_traced_memory()[1] < 24 << 20
         finally:
             tracemalloc.stop()

@@ -16,7 +16,7 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
@@ -256,6 +256,7 @@ async def test_hostile_text_stays_text(text: str, pictures: Pictures, tmp_path: 
     assert {file.name for file in folder.iterdir()} == {"index.html", "pictures", "small"}
 
 
+@settings(max_examples=settings.get_profile("suite").max_examples // 2)
 @given(st.text(max_size=80), st.text(max_size=40))
 def test_any_text_gives_a_page(prompt: str, key: str) -> None:
     """Any prompt and key can be rendered, and only the page's own script is there."""

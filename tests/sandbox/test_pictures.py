@@ -38,12 +38,12 @@ def drawn(
     return paint(PictureFile(look, form))
 
 
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(
-    ("resolution", "form", "size"),
+    ("style", "resolution", "form", "size"),
     [
-        ("1K", "full", (540, 960)), ("2K", "full", (1152, 2048)), ("4K", "full", (2160, 3840)),
-        ("2K", "small", (540, 960)), ("4K", "small", (540, 960)),
+        *((style, "4K", "full", (2160, 3840)) for style in STYLES),
+        ("raw", "1K", "full", (540, 960)), ("raw", "2K", "full", (1152, 2048)),
+        ("raw", "2K", "small", (540, 960)), ("raw", "4K", "small", (540, 960)),
     ],
 )  # fmt: skip
 def test_a_picture_is_a_jpeg_of_what_was_paid_for(

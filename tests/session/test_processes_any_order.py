@@ -215,4 +215,8 @@ class Processes(RuleBasedStateMachine):
 
 assert LATE < LEASE
 TestProcesses = Processes.TestCase
-TestProcesses.settings = settings(stateful_step_count=15, suppress_health_check=[HealthCheck.too_slow])
+TestProcesses.settings = settings(
+    max_examples=settings.get_profile("suite").max_examples // 4,
+    stateful_step_count=15,
+    suppress_health_check=[HealthCheck.too_slow],
+)
