@@ -316,4 +316,4 @@ class _Opening(Coroutine[Any, Any, _T], Generic[_T]):
         raise TypeError(_ADVICE)
 
     def __bool__(self) -> bool:
-        raise TypeError(_ADVICE)
+        return True  # a task asks whether it has a coroutine when it is shown
