@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 
 import attrs
 
@@ -15,6 +16,7 @@ from . import judgements as of_answers
 from . import purchase_judgements as of_purchases
 from . import quota_judgements as of_quota
 from .observations import Observations, Seen, not_seen
+from .purchases import AVATAR, EDIT, PUBLIC_EDITS
 from .receiver import FAILED_AT_FIRST
 from .steps import NO_SUCH_WORD
 
@@ -180,10 +182,10 @@ ASSUMPTIONS: Sequence[Assumption] = tuple(Assumption(*row) for row in (
      of_purchases.pending_in_avatar),
     ("size.4k", "Pixels of a picture at 4K", "2,000 or more on its shorter side", "-", Promise.PICTURES,
      "4K is paid for and not delivered: a warning and PictureSmaller say so, and `batch --out` buys no more",
-     _BUY_4K, of_purchases.size_4k),
+     _BUY_4K, partial(of_purchases.sizes, steps=(AVATAR,))),
     ("size.2k", "Pixels of a picture at 2K", "1,000 or more on its shorter side", "-", Promise.PICTURES,
      "2K is paid for and not delivered: a warning and PictureSmaller say so", _BUY_EDIT,
-     of_purchases.size_2k),
+     partial(of_purchases.sizes, steps=(EDIT, *PUBLIC_EDITS))),
     ("size.format", "Format of a picture without a format", "vertical", "R", None, "nothing relies on it",
      _BUY_4K, of_purchases.format_of_picture),
     ("size.upscale", "What upscale makes of a picture", "a larger one; the base resolution is expected", "R",
@@ -202,9 +204,10 @@ ASSUMPTIONS: Sequence[Assumption] = tuple(Assumption(*row) for row in (
      "a look that was paid for is lost by editing it", _NOTHING,
      _never("only a person who compares the pictures can tell")),
     ("edit.images", "The field for an edit's reference images", "images", "W", Promise.PICTURES,
-     "references would be ignored, and the look paid for", _BUY_EDIT, of_purchases.images_of_edit),
+     "references would be ignored, and the look paid for", _BUY_EDIT,
+     partial(of_purchases.images_of, step=EDIT)),
     ("edit.other_name", "Its other name", "imageUrls, which the vendor's own client sends", "M", None,
-     "nothing: images is sent", _BUY_PUBLIC, of_purchases.other_name_of_edit),
+     "nothing: images is sent", _BUY_PUBLIC, partial(of_purchases.images_of, step=PUBLIC_EDITS[1])),
     ("edit.names", "look_name, place and tags of an edit", "kept as sent", "S", None,
      "nothing here relies on it", _BUY_EDIT, of_purchases.names_of_edit),
     ("copies.made", "An edit of a public avatar", "may copy it: the answer names the copy, or it doesn't",
@@ -284,9 +287,11 @@ ASSUMPTIONS: Sequence[Assumption] = tuple(Assumption(*row) for row in (
      None, "a mistyped filter shows all looks", _FREE, of_answers.unknown_filter),
     # --- errors
     ("error.look", "A look that does not exist, on GET /avatar/status", "HTTP 404; code and text may vary",
-     "R", Promise.USABLE, "a missing look is not recognized", _FREE, of_answers.missing_look),
+     "R", Promise.USABLE, "a missing look is not recognized", _FREE,
+     partial(of_answers.refusal, step="missing look")),
     ("error.avatar", "An avatar that does not exist", "HTTP 404; code and text may vary", "R",
-     Promise.USABLE, "a missing avatar is not recognized", _FREE, of_answers.missing_avatar),
+     Promise.USABLE, "a missing avatar is not recognized", _FREE,
+     partial(of_answers.refusal, step="missing avatar")),
     ("error.key", "A wrong API key", "HTTP 401; code and text may vary", "R", Promise.USABLE,
      "a revoked key is not recognized, and a batch goes on against it", _FREE, of_answers.wrong_key),
     ("error.codes", "Case of letters of error codes", "either", "R", None, "nothing: both are understood",

@@ -367,15 +367,7 @@ def unknown_filter(seen: Observations) -> Seen:
 # --- errors
 
 
-def missing_look(seen: Observations) -> Seen:
-    return _refusal(seen, "missing look")
-
-
-def missing_avatar(seen: Observations) -> Seen:
-    return _refusal(seen, "missing avatar")
-
-
-def _refusal(seen: Observations, step: str) -> Seen:
+def refusal(seen: Observations, step: str) -> Seen:
     answer = seen.of_step(step)
     if answer is None:
         return not_seen("no answer")

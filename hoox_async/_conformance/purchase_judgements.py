@@ -38,15 +38,7 @@ def other_name_of_images(seen: Observations) -> Seen:
     return differs(_refusal(seen, OTHER_NAME))
 
 
-def images_of_edit(seen: Observations) -> Seen:
-    return _images_of(seen, EDIT)
-
-
-def other_name_of_edit(seen: Observations) -> Seen:
-    return _images_of(seen, PUBLIC_EDITS[1])
-
-
-def _images_of(seen: Observations, step: str) -> Seen:
+def images_of(seen: Observations, step: str) -> Seen:
     bought = _bought(seen, step)
     if bought is None or not isinstance(bought.request, LookEdit) or not bought.request.images:
         return not_seen(f"no {step} with a reference picture was bought")
@@ -116,15 +108,7 @@ def _pending_in(found: Iterable[bool | None]) -> Seen:
 # --- pictures
 
 
-def size_4k(seen: Observations) -> Seen:
-    return _sizes(seen, (AVATAR,))
-
-
-def size_2k(seen: Observations) -> Seen:
-    return _sizes(seen, (EDIT, *PUBLIC_EDITS))
-
-
-def _sizes(seen: Observations, steps: Iterable[str]) -> Seen:
+def sizes(seen: Observations, steps: Iterable[str]) -> Seen:
     sized = [one for one in seen.purchases if one.step in steps and one.size is not None]
     if not sized:
         return not_seen("no such picture was bought and fetched")
