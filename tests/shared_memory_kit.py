@@ -47,7 +47,7 @@ statement."""
 _NAME = "the shared memory"
 _DIALECT = SQLITE._replace(now="database_clock()", timeline="database_timeline()", xid="this_commit()")
 _OUTDATED = re.compile(
-    r"NOT NULL constraint failed: (intents\.version|budgets\.charged)"
+    r"NOT NULL constraint failed: (intents\.version|budgets\.charged|deliveries\.record)"
     r"|UNIQUE constraint failed: intents\."
 )
 

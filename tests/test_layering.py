@@ -42,7 +42,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("reads",),
     ("key_check", "jobs"),
     ("unknowns", "poller", "pictures"),
-    ("webhook_processor",),
+    ("deliveries",),
     ("submit",),
     ("health",),
     ("runtime",),

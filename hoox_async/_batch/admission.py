@@ -101,7 +101,7 @@ def decide_sending(item: Item, wanted: Intent, stored: Intent | None, options: B
         return send_stored(stored, Replace(item.request, item.digest), wanted.source)
     if stored.state is IntentState.PLANNED:
         return send_stored(stored, source=wanted.source)
-    if item.resend and item.is_unchanged(stored):
+    if item.resend and item.is_unchanged(stored) and stored.delivered is None:
         return send_stored(stored, Resend())
     return Outstanding(stored) if stored.state is IntentState.SENDING else stored
 

@@ -106,7 +106,7 @@ def _would_send(item: Item, stored: Intent | None, options: BatchOptions) -> boo
     if options.conflicts(stored, item.digest):
         return False
     if stored.state is IntentState.UNKNOWN:
-        return options.on_unknown == "resend"
+        return options.resends(stored)
     return options.pays_again(stored, item.digest) or stored.state is IntentState.PLANNED
 
 

@@ -218,7 +218,7 @@ class ItemSender:
         this run began is left to that process, and to later runs.
         """
         is_ours = item.lost or self._options.is_earlier(unknown)
-        chosen = self._options.on_unknown == "resend" and is_ours
+        chosen = self._options.resends(unknown) and is_ours
         may_send = self._stop.reason_for(item.request) is None
         return chosen and may_send and not item.repeated and not item.resend
 

@@ -85,6 +85,10 @@ class BatchOptions(NamedTuple):
             return stored.state is IntentState.PLANNED or stored.never_charged
         return (self.changed == "redo" and self.is_earlier(stored)) or stored.never_charged
 
+    def resends(self, unknown: Intent) -> bool:
+        """Whether an unknown may be sent a second time: not one that was surely paid."""
+        return self.on_unknown == "resend" and unknown.delivered is None
+
     def conflicts(self, stored: Intent, digest: str) -> bool:
         """Whether the key belongs to other content, which is neither to be kept nor to be redone."""
         if stored.digest == digest or stored.never_charged or self.changed == "keep":

@@ -82,4 +82,5 @@ def unknown_record(unknown: Unknown) -> dict[str, Any]:
         "older": [str(ref) for ref in unknown.older],
         "candidates_from": unknown.candidates_from,
         "unlisted": list(unknown.unlisted),
+        "delivered": unknown.delivered,
     }

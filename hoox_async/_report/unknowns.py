@@ -35,7 +35,8 @@ class CandidateCard(NamedTuple):
 class UnknownCard(NamedTuple):
     """One unknown. ``older`` are looks that were listed before it was sent.
 
-    ``unlisted`` are the avatars of candidates of an edit whose looks may be of any age.
+    ``unlisted`` are the avatars of candidates of an edit whose looks may be of any age. ``delivered`` is the
+    id of its look where a delivery has named that without its avatar.
     ``attempt`` distinguishes this sending from a later one of the same key.
     """
 
@@ -53,6 +54,7 @@ class UnknownCard(NamedTuple):
     candidates: tuple[CandidateCard, ...]
     older: tuple[CandidateCard, ...]
     unlisted: tuple[str, ...]
+    delivered: str
     resend_command: str
     drop_command: str
 
@@ -134,6 +136,7 @@ def _card(
         candidates=tuple(card(ref, _age(ref, outcome)) for ref in outcome.candidates),
         older=tuple(card(ref, "listed before it was sent") for ref in outcome.older),
         unlisted=outcome.unlisted if isinstance(request, LookEdit) else (),
+        delivered=outcome.delivered or "",
         resend_command=_command(words, key, "resend", outcome.attempt),
         drop_command=_command(words, key, "drop"),
     )

@@ -84,15 +84,14 @@ class Intents:
         finally:  # also where it raises: it may have been written
             self.notify(key)
 
-    async def accept_answer(self, key: str, ref: LookRef, attempt_id: str) -> Intent:
-        """Record that this attempt was answered with this look, and emit `LookAccepted`.
+    async def accept_of(self, attempt_id: str, key: str, ref: LookRef, evidence: Evidence) -> Intent:
+        """Record that this attempt has made this look, and emit `LookAccepted`.
 
         The intent that is returned has another look or none where the look is a double. Raises `StoreError`
         and `LookTaken`. It can be called again after it has raised.
         """
-        accept = Accept(ref, self._clock.utc(), Evidence.ANSWER, attempt_id)
-        accepted = await self.advance(key, accept)
-        self._emit_accepted(accepted, ref, Evidence.ANSWER, accepted.credits_of(attempt_id))
+        accepted = await self.advance(key, Accept(ref, self._clock.utc(), evidence, attempt_id))
+        self._emit_accepted(accepted, ref, evidence, accepted.credits_of(attempt_id))
         return accepted
 
     async def accept_proof(self, unknown: Intent, ref: LookRef, evidence: Evidence) -> Intent:
@@ -108,7 +107,7 @@ class Intents:
     def _emit_accepted(self, accepted: Intent, ref: LookRef, evidence: Evidence, credits: Decimal) -> None:
         key, is_double = accepted.key, accepted.ref != ref
         if is_double:
-            _log.warning("%s was sent again before its answer came: it also paid for the look %s", key, ref)
+            _log.warning("%s was sent more than once: it also paid for the look %s", key, ref)
         metadata = accepted.request.metadata
         self._hooks.emit(LookAccepted(key, ref, credits, evidence, metadata=metadata, double=is_double))
 

@@ -460,6 +460,11 @@ class JobRegistry:
                 self.start_polling(ref, job._payment)
 
     @property
+    def polls_all(self) -> bool:
+        """Whether every look that was paid for is polled, by this process or by another one."""
+        return self._polls_all
+
+    @property
     def polls_for_all(self) -> bool:
         """Whether this process polls every look of the workspace that was paid for."""
         return self._polls_all and self._duty is PollDuty.ALL

@@ -20,6 +20,7 @@ from ..errors import SessionClosed, StoreError
 from ..webhooks.hub import WebhookHub
 from .api_answers import ApiAnswers
 from .database_window import DatabaseWindow, longest_hold
+from .deliveries import Deliveries
 from .health import HealthReader
 from .intents import Intents
 from .jobs import JobRegistry
@@ -31,7 +32,6 @@ from .rate_limiter import RateLimiter
 from .reads import Reads
 from .submit import Submitter
 from .unknowns import Unknowns
-from .webhook_processor import WebhookProcessor
 
 _TELL_WITHIN = 2.0  # seconds that the store has to say what is owed
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
@@ -134,7 +134,7 @@ class SessionRuntime:
             scheduler=self.scheduler,
             has_webhooks=has_webhooks,
         )
-        self.webhook_processor: WebhookProcessor = WebhookProcessor(
+        self.deliveries: Deliveries = Deliveries(
             clock=self.clock,
             store=self.store,
             intents=self.intents,
@@ -160,7 +160,7 @@ class SessionRuntime:
             tasks=self.tasks,
             posts=self.posts,
             registry=self.registry,
-            webhook_processor=self.webhook_processor,
+            deliveries=self.deliveries,
             unknowns=self.unknowns,
             reads=self.reads,
         )
@@ -200,14 +200,14 @@ class SessionRuntime:
         if self.hooks.kind == "hooks":
             self.tasks.background(self._tell_owed(), "hoox-tell-owed")
         if self.hub is not None:
-            self._detach = self.hub.subscribe(self.webhook_processor.accept)
-            self.tasks.supervise(self.webhook_processor.restore, "hoox-restore-deliveries")
+            self._detach = self.hub.subscribe(self.deliveries.accept)
+            self.tasks.supervise(self.deliveries.restore, "hoox-restore-deliveries")
         self.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(
             Coordination(
                 self.poller.may_lead,
                 self.poller.set_duty,
-                self.webhook_processor.kept_elsewhere,
+                self.deliveries.kept_elsewhere,
             )
         )
         if self._polls_all:
@@ -218,7 +218,7 @@ class SessionRuntime:
         with failures_logged("waking those who wait for another process"):
             self.submitter.changed_elsewhere(intent)
             self.registry.changed_elsewhere(intent)
-            self.webhook_processor.changed_elsewhere(intent)
+            self.deliveries.changed_elsewhere(intent)
 
     async def close(self) -> None:
         """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
@@ -235,7 +235,7 @@ class SessionRuntime:
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
-            closing.callback(self.webhook_processor.close)
+            closing.callback(self.deliveries.close)
             closing.push_async_callback(self.hooks.aclose)
             closing.push_async_callback(self._tell_owed)
             closing.push_async_callback(self.posts.cancel)

@@ -406,17 +406,21 @@ class HooxSession:
 
         Sends one request for each avatar concerned. For edits of avatars that this store did not create,
         which may be public ones, it also reads their known copies, two lists, and a few avatars of their
-        name. Looks that any answer about their avatar has listed before are `Unknown.older`. Raises
-        `StoreError`.
+        name. Looks that any answer about their avatar has listed before are `Unknown.older`. Where a delivery
+        has named a request's look without its avatar (`Unknown.delivered`), that is looked for first: if it
+        is found, the request is settled. Raises `StoreError`.
         """
-        return await self._ready().unknowns.list_all()
+        runtime = self._ready()
+        await runtime.deliveries.look_up_unknowns()
+        return await runtime.unknowns.list_all()
 
     async def resolve(self, key: str, look: HasRef | str, *, attempt: str | None = None) -> LookJob:
         """Settle an unknown by naming its look yourself. Returns the look's job.
 
         ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that the look
         exists. As long as your choice is the only evidence, you can call this again with another look.
-        ``attempt`` is that of `resend`.
+        ``attempt`` is that of `resend`. Of a request whose look a delivery has named (`Unknown.delivered`)
+        only that look can be the result.
 
         Raises `NotFound` if the look does not exist; `InvalidRequest` for a key that is no unknown's (any
         more), and for a look that cannot be its own: one of another request, the edited look itself, or one
@@ -438,7 +442,8 @@ class HooxSession:
 
         ``attempt`` is the attempt that was decided about (`Unknown.attempt`, `Outcome.attempt`). Give it, and
         the decision is carried out once, by whoever comes first: once it was sent again, `InvalidRequest` is
-        raised, also if that POST was lost as well. Without it, this is a decision about the last attempt.
+        raised, also if that POST was lost as well. Without it, this is a decision about the last attempt. It
+        must be given where a delivery shows that the request was paid (`Unknown.delivered`).
 
         ``budget`` and ``max_wait`` are those of `submit`; without a ``budget`` it is charged to the named
         budget that the unknown was charged to, if there is one. Raises `InvalidRequest` for a key that is no

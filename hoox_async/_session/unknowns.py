@@ -155,11 +155,16 @@ class Unknowns:
             if known.created:  # else it may be a public one, of which the API makes a copy
                 expected = f"a look of {intent.source.avatar_id}, which was edited"
                 raise InvalidRequest("look", str(ref), expected)
+        if intent.delivered is not None and ref.look_id != intent.delivered:
+            expected = f"the look {intent.delivered}, which a delivery for this request has named"
+            raise InvalidRequest("look", str(ref), expected)
         if ref == intent.source:
             raise InvalidRequest("look", str(ref), "the look that was made, not the one that was edited")
         other = await self._store.by_ref(ref)
         if other is not None and other.key != intent.key:
             raise _taken(ref, other.key)
+        for key in await self._store.delivered_to(ref.look_id) - {intent.key}:
+            raise _taken(ref, key)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         """Check the look, then record that it is the intent's. Must not be cancelled midway."""
@@ -227,9 +232,16 @@ class Unknowns:
                     ages.older,
                     where_found(ages.candidates, intent.source, known),
                     ages.unlisted,
+                    intent.delivered,
                 )
             )
         return found
+
+    async def _is_anothers(self, ref: LookRef, unknown: Intent) -> bool:
+        """Whether an intent has this look, or a delivery for another one has named it."""
+        if await self._store.by_ref(ref) is not None:
+            return True
+        return bool(await self._store.delivered_to(ref.look_id) - {unknown.key})
 
     async def _add_candidates(self, intent: Intent, refs: Iterable[LookRef]) -> CandidateAges:
         """Add looks to the unknown's candidates, by their ages, without those that others have claimed.
@@ -238,7 +250,7 @@ class Unknowns:
         """
         known = (*intent.candidates, *intent.older)
         found = [ref for ref in dict.fromkeys((*known, *refs)) if ref != intent.source]
-        others = tuple([ref for ref in found if await self._store.by_ref(ref) is not None])
+        others = tuple([ref for ref in found if await self._is_anothers(ref, intent)])
         free = [ref for ref in found if ref not in others]
         listed = await self._store.listed_before(intent.key, {ref.avatar_id for ref in free})
         ages = by_age(free, listed)

@@ -5,11 +5,9 @@ It uses `_api`, `_core` and `_io`, and knows a session only as a function that s
 The way of a delivery:
 
 1. `WebhookHub` checks the token and parses the payload.
-2. The session's `WebhookProcessor.accept` finds the attempt's intent and stores what can be needed later.
+2. The session's `Deliveries.accept` has the store keep it, if it tells more than what is known.
 3. The hub answers 200.
-4. In the background the look is published, or the unknown is confirmed. The older form names no avatar, so
-   that of an unknown is looked up first, unless it is certain.
-5. What fails is tried again, also at the next opening.
+4. In the background it is applied: see `hoox_async._session.deliveries`.
 """
 
 from .hub import WebhookHub

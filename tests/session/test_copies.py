@@ -13,7 +13,6 @@ from session_kit import edit, intent_of, made, prompt, sends
 from hoox_async import Evidence, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import InvalidRequest
 from hoox_async.sandbox import AnswerForms, Space
 
@@ -86,17 +85,6 @@ async def test_an_old_form_that_is_found_nowhere_writes_no_ref() -> None:
         assert (intent.state, intent.ref) == (IntentState.UNKNOWN, None)
         await on.session.resolve("k", look)
         assert (await intent_of(on.session, "k")).ref == look
-
-
-async def test_the_late_look_of_a_dropped_edit_is_claimed_in_its_copy() -> None:
-    """An old-form delivery of an intent that nobody wants any more claims the look where it really is."""
-    store = MemoryLedger()
-    async with stage(space_with("one"), store=store) as on:
-        attempt = await on.lose(edit(ADA), "k")
-        await on.session.drop("k")
-        await deliver(on, attempt, on.last, "old")
-        assert await store.claimed_looks(on.last.avatar_id) == {on.last.look_id}
-        assert await store.claimed_looks(ADA.avatar_id) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
     MarkUnknown,
+    NoteDelivered,
     Reject,
     Replace,
     Resend,
@@ -30,7 +31,7 @@ from hoox_async._core.intents.transitions import (
     Send,
     advance,
 )
-from hoox_async.errors import BadRequest, HooxError, KeyConflict, OutcomeUnknown
+from hoox_async.errors import BadRequest, HooxError, InvalidRequest, KeyConflict, OutcomeUnknown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 SOURCE, OTHER = LookRef("avtr_1", "look_1"), LookRef("avtr_2", "look_2")
@@ -104,7 +105,7 @@ def test_a_conflict_says_what_differs() -> None:
 def test_an_accepted_intent_is_the_result() -> None:
     """An accepted intent is the result of a submission of its key, and of a resend."""
     assert decide_single(intent(), None, ACCEPTED) is ACCEPTED
-    assert decide_resend(UNKNOWN, ACCEPTED) is ACCEPTED
+    assert decide_resend(UNKNOWN, None, ACCEPTED) is ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_an_intent_that_is_being_sent_is_outstanding() -> None:
     assert decide_single(intent(), SENT, SENT) == Outstanding(SENT)
     assert decide_single(intent(), None, SENT) == Outstanding(SENT)
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
-    assert decide_resend(UNKNOWN, again) == Outstanding(again)
+    assert decide_resend(UNKNOWN, None, again) == Outstanding(again)
     with pytest.raises(KeyConflict):
         decide_single(intent("a desk", OTHER), SENT, SENT)
 
@@ -161,11 +162,19 @@ def test_other_content_replaces_a_refused_request() -> None:
 @pytest.mark.parametrize("stored", [UNKNOWN, advance(UNKNOWN, Drop())])
 def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
     """An unknown that has not changed is resent, and its first price stays at risk."""
-    decided = decide_resend(stored, stored)
+    decided = decide_resend(stored, None, stored)
     assert isinstance(decided, SendDecision)
     assert (decided.stored, decided.instruction) == (stored, Resend())
     assert decided.intent.at_risk == 2
     assert decided.intent.source == SOURCE
+
+
+def test_what_was_surely_paid_is_resent_only_by_naming_its_attempt() -> None:
+    """A delivery has shown that an unknown was paid: sending it again must name the attempt."""
+    paid = advance(UNKNOWN, NoteDelivered("look_9"))
+    with pytest.raises(InvalidRequest, match=r"attempt: None.*paid \(it made look_9\)"):
+        decide_resend(UNKNOWN, None, paid)
+    assert isinstance(decide_resend(UNKNOWN, UNKNOWN.last_attempt, paid), SendDecision)
 
 
 def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None:
@@ -173,7 +182,7 @@ def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
     for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped"))):
         with pytest.raises(OutcomeUnknown):
-            decide_resend(UNKNOWN, stored)
+            decide_resend(UNKNOWN, None, stored)
 
 
 def test_a_stored_intent_is_sent_with_the_newer_source() -> None:

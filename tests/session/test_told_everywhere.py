@@ -243,14 +243,14 @@ async def test_a_leader_that_begins_with_many_kept_deliveries_leaves_room_for_ot
 
         async def count(when: str, name: str) -> None:
             nonlocal running, most
-            if name == "kept_delivery":
+            if name == "by_attempt":
                 running += 1 if when == "before" else -1
                 most = max(most, running)
             await asyncio.sleep(0.01)
 
         leader.database.fault = count
         for number in range(1000):
-            runtime_of(leader.session).webhook_processor.kept_elsewhere(f"att_{number}")
+            runtime_of(leader.session).deliveries.kept_elsewhere(f"att_{number}")
         await asyncio.sleep(5.0)
         assert 0 < most <= 200
         assert running == 0

@@ -16,7 +16,7 @@ from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
 from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._session import runtime_of
-from hoox_async.errors import OutcomeUnknown
+from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -113,14 +113,21 @@ async def test_the_look_of_an_earlier_attempt_is_claimed_if_the_resend_was_accep
         assert job.last.status is LookStatus.PENDING  # it was not this look's delivery
 
 
-async def test_the_look_of_a_dropped_intent_belongs_to_no_other_intent() -> None:
-    """The look that a delivery names for a dropped intent is claimed, and the intent stays DROPPED."""
+@pytest.mark.parametrize("form", ["new", "old"])
+async def test_the_look_of_a_dropped_intent_belongs_to_no_other_intent(form: str) -> None:
+    """The look that a delivery names for a dropped intent is no candidate of another one, nor its result."""
     async with stage() as on:
         source = made(on.space)
-        attempt = await on.lose(edit(source, "lost"), "k")
+        attempt, dropped = await on.lose(edit(source, "lost"), "k"), on.last
         await on.session.drop("k")
-        assert await on.deliver(attempt, on.last, LookStatus.READY)
-        assert on.last.look_id in await claimed(on, source.avatar_id)
+        await on.lose(edit(source, "other"), "other")
+        assert dropped in (await on.session.unknowns())[0].candidates
+        fields = {"avatar_id": None} if form == "old" else {}
+        assert await on.deliver(attempt, dropped, LookStatus.READY, **fields)
+        (other,) = await on.session.unknowns()
+        assert other.candidates == (on.last,)
+        with pytest.raises(InvalidRequest, match="does not belong to the key 'k'"):
+            await on.session.resolve("other", dropped)
         assert (await intent_of(on.session, "k")).state is IntentState.DROPPED
 
 

@@ -7,13 +7,12 @@ from random import Random
 
 import pytest
 from delivery_kit import PICTURE, Hub, stage
-from session_kit import edit, intent_of, intents, made, prompt, sends, store_of, turns
+from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import Evidence, ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._session import runtime_of
-from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
 
@@ -76,8 +75,8 @@ async def test_a_failure_delivered_before_the_posts_response_keeps_its_reason() 
 # --- while the POST is outstanding
 
 
-async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
-    """Of the deliveries during an outstanding POST only the one with a final status is used."""
+async def test_the_most_telling_status_is_kept_for_an_outstanding_post() -> None:
+    """Of the deliveries during an outstanding POST a final one replaces the first."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -88,7 +87,7 @@ async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
         job = await task
         assert job.last.status is LookStatus.READY
         assert (await job).thumbnail_url == PICTURE
-        assert on.used == [False, False, True]
+        assert on.used == [True, False, True]
 
 
 async def test_a_delivery_before_a_lost_response_confirms_the_look() -> None:
@@ -185,33 +184,20 @@ async def test_a_delivery_for_an_unknown_attempt_is_not_acknowledged() -> None:
 # --- the edges
 
 
-async def test_a_delivery_is_not_acknowledged_if_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the store is raised to the hub, which asks the API to send the delivery again."""
-    async with stage() as on:
-        await on.session.submit(prompt(), key="k")
-
-        async def by_attempt(_: str) -> None:
-            raise StoreError("disk full")
-
-        monkeypatch.setattr(store_of(on.session), "by_attempt", by_attempt)
-        with pytest.raises(StoreError):
-            await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
-
-
 async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> None:
     """After the acceptance of a delivery was cancelled, the API's retry of it is accepted."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        webhook_processor = runtime_of(on.session).webhook_processor
+        deliveries = runtime_of(on.session).deliveries
         for _ in range(200):
-            await webhook_processor._slots.acquire()
+            await deliveries._slots.acquire()
         delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
                 await on.hub(attempt, delivery)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         for _ in range(200):
-            webhook_processor._slots.release()
+            deliveries._slots.release()
         assert await on.hub(attempt, delivery)
         await turns()
         assert await intents(on.session) == {"k": IntentState.READY}

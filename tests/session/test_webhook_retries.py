@@ -17,7 +17,7 @@ from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._session import runtime_of
-from hoox_async._session.webhook_processor import WebhookProcessor
+from hoox_async._session.deliveries import Deliveries
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import Fault, Space
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.virtual_time
 def part_of(on: Stage, part: str) -> Any:
     opened = runtime_of(on.session)
     return {
-        "webhook_processor": opened.webhook_processor,
+        "deliveries": opened.deliveries,
         "registry": opened.registry,
         "unknowns": opened.unknowns,
     }[part]
@@ -37,9 +37,8 @@ def part_of(on: Stage, part: str) -> Any:
 @pytest.mark.parametrize(
     ("part", "method"),
     [
-        ("webhook_processor", "_apply"),
-        ("webhook_processor", "_update_look"),
-        ("webhook_processor", "_publish"),
+        ("deliveries", "apply"),
+        ("deliveries", "_publish"),
         ("registry", "publish"),
     ],
 )
@@ -85,7 +84,7 @@ async def test_while_the_store_is_away_processing_costs_one_log_line_a_second(
     """Of 40 deliveries that fail in one minute, none has a traceback; all are applied once it is back."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(40)]
-        raises_once(part_of(on, "webhook_processor"), "_apply", monkeypatch, times=200, error=StoreError)
+        raises_once(part_of(on, "deliveries"), "apply", monkeypatch, times=200, error=StoreError)
         caplog.clear()
         began = asyncio.get_running_loop().time()
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
@@ -101,10 +100,10 @@ async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: 
     """With a limit of one, a delivery is processed while two that failed wait for their retries."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
-        monkeypatch.setattr("hoox_async._session.webhook_processor._MAX_CONCURRENT", 1)
-        processor = runtime_of(on.session).webhook_processor
+        monkeypatch.setattr("hoox_async._session.deliveries._MAX_CONCURRENT", 1)
+        processor = runtime_of(on.session).deliveries
         processor._slots = asyncio.Semaphore(1)
-        raises_once(processor, "_apply", monkeypatch, times=2)
+        raises_once(processor, "apply", monkeypatch, times=2)
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
             assert await on.deliver(attempt, job.ref, LookStatus.READY)
         assert [job.done for job in jobs] == [False, False, True]
@@ -137,7 +136,7 @@ async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
         raises_once(opened.reads, "looks", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
         await asyncio.sleep(1)
-        raises_once(opened.webhook_processor, "_confirm_unknown", monkeypatch)
+        raises_once(opened.unknowns, "confirm", monkeypatch)
         await asyncio.sleep(120)
         assert await intents(on.session) == {"k": IntentState.READY}
 
@@ -154,13 +153,13 @@ async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fai
         post = asyncio.create_task(on.session.submit(prompt(), key="k"))
         await asyncio.sleep(6)
         await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
-        raises_once(store_of(on.session), "kept_delivery", monkeypatch)
+        raises_once(store_of(on.session), "delivered", monkeypatch)
         await asyncio.wait([post])
         await asyncio.sleep(5)
         assert await intents(on.session) == {"k": IntentState.READY}
         assert sends(on.space, "status", "avatar") == 0
         await asyncio.gather(post, return_exceptions=True)
-    assert "could not be applied: kept_delivery" in caplog.text
+    assert "could not be applied: delivered" in caplog.text
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["accepted", "lost"])
@@ -177,7 +176,7 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
         else:
             await on.session.submit(edit(ref), key="k")
             attempt = hub.attempts[-1]
-        raises_once(runtime_of(on.session).webhook_processor, "_apply", monkeypatch, times=100)
+        raises_once(runtime_of(on.session).deliveries, "apply", monkeypatch, times=100)
         assert await on.deliver(attempt, on.last, LookStatus.READY)
         await asyncio.sleep(300)  # until no more is tried
         assert (await intents(on.session))["k"] is not IntentState.READY
@@ -202,13 +201,13 @@ async def test_an_opening_looks_up_only_what_was_delivered(
                 attempt, Delivery(ref.look_id, LookStatus.READY, ref.avatar_id, PICTURE)
             )
     read: list[str] = []
-    kept_delivery = FileLedger.kept_delivery
+    delivered = FileLedger.delivered
 
-    async def noted(self: FileLedger, attempt_id: str) -> Delivery | None:
+    async def noted(self: FileLedger, attempt_id: str) -> Any:
         read.append(attempt_id)
-        return await kept_delivery(self, attempt_id)
+        return await delivered(self, attempt_id)
 
-    monkeypatch.setattr(FileLedger, "kept_delivery", noted)
+    monkeypatch.setattr(FileLedger, "delivered", noted)
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
         await asyncio.sleep(1)
         assert [key for key, state in (await intents(on.session)).items() if state is IntentState.READY] == [
@@ -232,15 +231,15 @@ async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_n
             )
     opened: list[str] = []
     with monkeypatch.context() as patch:
-        apply = WebhookProcessor._apply
+        apply = Deliveries.apply
 
-        async def fails_for_the_first(self: Any, attempt_id: str, delivery: Delivery) -> Any:
+        async def fails_for_the_first(self: Any, attempt_id: str) -> Any:
             if attempt_id == hub.attempts[0] and len(opened) < 2:
                 opened.append(attempt_id)
                 raise Defect(attempt_id)
-            return await apply(self, attempt_id, delivery)
+            return await apply(self, attempt_id)
 
-        patch.setattr(WebhookProcessor, "_apply", fails_for_the_first)
+        patch.setattr(Deliveries, "apply", fails_for_the_first)
         async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
             await asyncio.sleep(0.5)
             assert sorted((await intents(on.session)).values()) == [

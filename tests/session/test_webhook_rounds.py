@@ -59,7 +59,8 @@ async def test_a_delivery_for_the_middle_attempt_confirms_its_look() -> None:
         assert (float(intent.spent), float(intent.at_risk)) == (4, 2)
         assert await on.deliver(*last, LookStatus.READY)
         assert last[1].look_id in await claimed(on, source.avatar_id)
-        assert on.used == [True, True, False]
+        assert on.used == [True, True, True]
+        assert (await intent_of(on.session, "k")).past_looks[-1] == last[1]
 
 
 async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is_outstanding() -> None:

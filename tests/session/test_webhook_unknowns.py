@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import attrs
 import pytest
 from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
-from hoox_async import Evidence, HooxSession, ImageAvatar, LookRef, LookStatus
+from hoox_async import (
+    BatchItem,
+    BatchRunner,
+    Evidence,
+    HooxSession,
+    ImageAvatar,
+    LookDetails,
+    LookRef,
+    LookStatus,
+)
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._api.responses import read_looks
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Accept
+from hoox_async._io.ledger.kept_deliveries import Delivered
 from hoox_async._io.ledger.local_ledger import MemoryLedger
+from hoox_async.errors import InvalidRequest
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
@@ -85,22 +100,73 @@ async def test_the_lookup_of_an_avatar_is_repeated() -> None:
 
 
 @pytest.mark.default_forms
-async def test_the_lookup_of_an_avatar_ends_after_a_few_tries() -> None:
-    """A look that is never listed stays unknown; another delivery starts the lookup again."""
+async def test_the_avatar_is_looked_up_at_growing_intervals() -> None:
+    """A look that is not listed stays unknown, and is looked up about as often as its age has doubled."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        delivery = Delivery(on.last.look_id, LookStatus.READY, None, PICTURE)
-        await on.hub(attempt, delivery)
+        await on.hub(attempt, Delivery(on.last.look_id, LookStatus.READY, None, PICTURE))
         await asyncio.sleep(3600)
         asked = sends(on.space, "list")
-        assert 2 <= asked <= 6
+        assert 5 <= asked <= 13
         await asyncio.sleep(3600)
-        assert sends(on.space, "list") == asked
+        assert sends(on.space, "list") <= asked + 1
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         on.space.settle(on.last, "ready", asyncio.get_running_loop().time())
-        await on.hub(attempt, delivery)
-        await asyncio.sleep(10)
+        await asyncio.sleep(4 * 3600)
         assert await intents(on.session) == {"k": IntentState.READY}
+
+
+@pytest.mark.default_forms
+async def test_an_unknown_whose_look_was_delivered_without_its_avatar_was_surely_paid() -> None:
+    """It is said so, it is sent again only by naming its attempt, and only that look can be its result."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        made_look = on.last
+        await on.deliver(attempt, made_look, LookStatus.READY, avatar_id=None)
+        (unknown,) = await on.session.unknowns()
+        assert (unknown.delivered, unknown.attempt) == (made_look.look_id, attempt)
+        with pytest.raises(InvalidRequest, match=f"look: .* expected the look {made_look.look_id}"):
+            await on.session.resolve("k", made(on.space))
+        with pytest.raises(InvalidRequest, match=f"attempt: .*{attempt}.*paid"):
+            await on.session.resend("k")
+        report = await BatchRunner(on.session, on_unknown="resend").run([BatchItem("k", prompt())])
+        assert [str(outcome.state) for outcome in report] == ["unknown"]
+        assert sends(on.space, "create") == 1
+        await on.session.resend("k", attempt=attempt)
+        assert sends(on.space, "create") == 2
+
+
+@pytest.mark.default_forms
+async def test_unknowns_looks_for_the_avatar_at_once(tmp_path: Path) -> None:
+    """Also in a session without webhooks: what is found is settled, and is no unknown any more."""
+    space, store = Space(rng=Random(1)), tmp_path / "a.db"
+    async with stage(space, store=store) as on:
+        attempt = await on.lose(prompt(), "k")
+        await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
+        ref = on.last
+    space.settle(ref, "ready", asyncio.get_running_loop().time())
+    transport = InProcessTransport(space)
+    async with HooxSession(space.api_key, transport=transport, store=store) as session:
+        assert await session.unknowns() == []
+        assert (await intent_of(session, "k")).ref == ref
+
+
+@pytest.mark.default_forms
+async def test_a_look_that_two_avatars_have_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that names no avatar leaves its request unknown where the list has that look twice."""
+
+    def doubled(response: WireResponse) -> list[LookDetails]:
+        looks = read_looks(response)
+        return [*looks, *(attrs.evolve(look, ref=LookRef("avtr_b", look.ref.look_id)) for look in looks)]
+
+    monkeypatch.setattr("hoox_async._session.reads.read_looks", doubled)
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        on.space.settle(on.last, "ready", 1.0)
+        await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
+        await asyncio.sleep(600)
+        (unknown,) = await on.session.unknowns()
+        assert unknown.delivered == on.last.look_id
 
 
 @pytest.mark.parametrize("form", ["new", "old"])
@@ -164,24 +230,24 @@ async def test_an_unknown_that_another_process_has_just_confirmed(caplog: pytest
     store = ConfirmedElsewhere()
     async with stage(store=store) as on:
         attempt = await on.lose(edit(made(on.space)), "k")
-        store.confirm = (attempt, on.last)
+        store.confirm = on.last
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert (await intent_of(on.session, "k")).state is IntentState.READY
         assert "another request" not in caplog.text
 
 
 class ConfirmedElsewhere(MemoryLedger):
-    """A store in which another process confirms an unknown just before it is asked whose the look is."""
+    """A store in which another process confirms an unknown just after its delivery was read."""
 
-    confirm: tuple[str, LookRef] | None = None
+    confirm: LookRef | None = None
 
-    async def by_ref(self, ref: LookRef) -> Intent | None:
-        if self.confirm is not None and ref == self.confirm[1]:
-            (attempt, look), self.confirm = self.confirm, None
-            unknown = await self.by_attempt(attempt)
-            assert unknown is not None
+    async def delivered(self, attempt_id: str) -> Delivered | None:
+        delivered = await super().delivered(attempt_id)
+        if delivered is not None and self.confirm is not None:
+            look, self.confirm = self.confirm, None
+            unknown = delivered.intent
             await self.advance(unknown.key, Accept(look, unknown.planned_at, Evidence.WEBHOOK))
-        return await super().by_ref(ref)
+        return delivered
 
 
 async def test_several_deliveries_of_an_unknown_at_once_confirm_it_once() -> None:

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from store_kit import WORKSPACE, accept, planned, send
 
-from hoox_async import BatchItem, BatchRunner, Budget, HooxSession, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async import (
+    BatchItem,
+    BatchRunner,
+    Budget,
+    HooxSession,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    PromptAvatar,
+    Request,
+)
+from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.postgres_connections import Connections
 from hoox_async._io.ledger.postgres_url import DatabaseUrl
@@ -81,7 +92,8 @@ async def test_the_longest_ids_are_kept_by_every_store(closed: Ledger) -> None:
     await closed.open(WORKSPACE)
     await closed.plan(planned("a"))
     await closed.advance("a", send("att_1"), accept(look_id, avatar_id))
-    await closed.claim_look(LookRef(avatar_id, seen))
+    await closed.note_listed(avatar_id, [seen])
+    await closed.keep_delivery("att_1", Delivery(seen, LookStatus.READY))
     found = await closed.by_ref(LookRef(avatar_id, look_id))
     assert found is not None
     assert found.key == "a"

@@ -43,6 +43,8 @@ OF_MANY = {
     "MADE": statements.MADE,
     "COPIES": statements.COPIES,
     "DELIVERED": statements.DELIVERED,
+    "DELIVERED_ATTEMPTS": statements.DELIVERED_ATTEMPTS,
+    "DELIVERED_TO": statements.DELIVERED_TO,
     "RECENT_SENDS": statements.RECENT_SENDS,
     "DEAD_SENDINGS": member_statements.DEAD_SENDINGS,
     "LEFT_SENDING": member_statements.LEFT_SENDING,

@@ -48,7 +48,8 @@ async def test_a_settled_intent_is_forgotten(
     await store.forget("a")
     assert await store.get(["a"]) == {}
     assert await store.by_attempt("att_1") is None
-    assert await store.kept_delivery("att_1") is None
+    assert await store.delivered("att_1") is None
+    assert await store.delivered_to("look_9") == frozenset()
     assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
     assert await store.in_states(list(IntentState)) == []
     assert [intent async for intent in store.stream()] == []

@@ -154,6 +154,8 @@ PLANS = {
     "accepted": (ledger.page_of([IntentState.ACCEPTED], 0)[0], "intents_open"),
     "counts": (sql.COUNT_OPEN, "intents_open"),
     "delivered": (sql.DELIVERED, "intents_open"),
+    "delivered attempts": (sql.DELIVERED_ATTEMPTS, "sqlite_autoindex_intents"),
+    "delivered to": (sql.DELIVERED_TO, "deliveries_look"),
     "claimed": (sql.CLAIMED, "sqlite_autoindex_claimed"),
     "listed": (sql.LISTED, "sqlite_autoindex_listed"),
     "listed before": (sql.LISTED_BEFORE, "sqlite_autoindex_listed"),

@@ -27,6 +27,7 @@ from hoox_async._api.requests import LookEdit
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import (
+    Accept,
     Correct,
     Drop,
     IfUnchanged,
@@ -276,7 +277,7 @@ async def test_looks_that_were_made_for_an_intent_are_claimed(store: Ledger) -> 
     await store.plan(planned("a"))
     await store.advance("a", send("att_a"), accept("look_a"))
     for _ in range(2):
-        await store.claim_look(LookRef("avtr_1", "look_extra"))
+        await store.advance("a", Accept(LookRef("avtr_1", "look_extra"), NOW, Evidence.WEBHOOK, "att_a"))
     assert await store.claimed_looks("avtr_1") == frozenset({"look_a", "look_extra"})
     assert await store.claimed_looks("avtr_2") == frozenset()
 
@@ -318,15 +319,44 @@ async def test_a_look_of_an_earlier_round_stays_claimed(store: Ledger) -> None:
     assert await store.claimed_looks("avtr_1") == frozenset({"look_9"})
 
 
-async def test_the_first_delivery_of_an_attempt_is_kept(store: Ledger) -> None:
-    """The first delivery of an attempt is kept, and a contradicting second changes nothing."""
-    first = Delivery("look_9", LookStatus.FAILED, None, None, "GENERATION_FAILED", "too dark")
+async def kept(store: Ledger, attempt_id: str) -> Delivery | None:
+    """What is kept for an attempt."""
+    delivered = await store.delivered(attempt_id)
+    return delivered.delivery if delivered is not None else None
+
+
+async def test_the_most_telling_delivery_of_the_first_look_is_kept(store: Ledger) -> None:
+    """A final status replaces an earlier one and stays; one that names another look changes nothing."""
+    first = Delivery("look_9", LookStatus.PROCESSING)
+    failed = Delivery("look_9", LookStatus.FAILED, None, None, "GENERATION_FAILED", "too dark")
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"))
-    assert await store.kept_delivery("att_1") is None
-    await store.keep_delivery("att_1", first)
-    await store.keep_delivery("att_1", Delivery("look_8", LookStatus.READY))
-    assert await store.kept_delivery("att_1") == first
+    assert await kept(store, "att_1") is None
+    for delivery, is_new in ((first, True), (first, False), (failed, True)):
+        delivered = await store.keep_delivery("att_1", delivery)
+        assert delivered is not None
+        assert (delivered.delivery, delivered.is_new) == (delivery, is_new)
+    for other in (Delivery("look_9", LookStatus.READY), Delivery("look_8", LookStatus.READY)):
+        delivered = await store.keep_delivery("att_1", other)
+        assert delivered is not None
+        assert (delivered.delivery, delivered.is_new) == (failed, False)
+    assert await kept(store, "att_1") == failed
+    assert await store.delivered_attempts("a") == {"att_1"}
+    assert await store.delivered_to("look_9") == {"a"}
+    await store.advance("a", accept("look_9"))
+    assert await store.delivered_to("look_9") == frozenset()
+
+
+async def test_a_delivery_that_names_the_look_of_another_intent_is_not_kept(store: Ledger) -> None:
+    """It proves nothing about its own attempt. Without an avatar nobody can tell whose look it is."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    await store.advance("a", accept("look_a"))
+    await store.keep_delivery("att_b", Delivery("look_a", LookStatus.READY, "avtr_1"))
+    assert await kept(store, "att_b") is None
+    await store.keep_delivery("att_b", Delivery("look_a", LookStatus.READY, "avtr_2"))
+    assert await kept(store, "att_b") is not None
 
 
 async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Ledger, small_pages: None) -> None:
@@ -355,8 +385,8 @@ async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Ledger, 
 
 async def test_a_strangers_delivery_is_not_kept(store: Ledger) -> None:
     """A delivery for an attempt that the store doesn't know takes no room."""
-    await store.keep_delivery("att_unknown", Delivery("look_9", LookStatus.READY))
-    assert await store.kept_delivery("att_unknown") is None
+    assert await store.keep_delivery("att_unknown", Delivery("look_9", LookStatus.READY)) is None
+    assert await store.delivered("att_unknown") is None
 
 
 @pytest.mark.kinds("memory", "sqlite")  # a shared store has the times of attempts only

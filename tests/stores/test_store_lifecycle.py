@@ -31,7 +31,7 @@ async def test_a_later_session_goes_on(closed: Ledger) -> None:
         await closed.plan(planned(key))
     await closed.advance("a", send("att_1"))
     closed.note_sends([NOW])
-    await closed.claim_look(LookRef("avtr_1", "look_extra"))
+    await closed.note_listed("avtr_1", ["look_seen"])
     await closed.aclose()
     await closed.open(WORKSPACE)
     found = {intent.key: intent async for intent in closed.stream()}
@@ -41,7 +41,8 @@ async def test_a_later_session_goes_on(closed: Ledger) -> None:
     assert await closed.by_attempt("att_1") == found["a"]
     sends = [NOW] if closed.is_shared else [NOW, NOW]  # an attempt, and a read that only a store of one keeps
     assert await closed.recent_sends(NOW - timedelta(seconds=1)) == sends
-    assert await closed.claimed_looks("avtr_1") == frozenset({"look_extra"})
+    await closed.advance("b", send("att_2"))
+    assert await closed.listed_before("b", ["avtr_1"]) == {"avtr_1": frozenset({"", "look_seen"})}
     await closed.aclose()
 
 
@@ -98,9 +99,10 @@ CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "stream": lambda store: anext(aiter(store.stream())),
     "claimed_looks": lambda store: store.claimed_looks("avtr_1"),
     "known_avatar": lambda store: store.known_avatar("avtr_1"),
-    "claim_look": lambda store: store.claim_look(LookRef("avtr_1", "look_1")),
     "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
-    "kept_delivery": lambda store: store.kept_delivery("att_1"),
+    "delivered": lambda store: store.delivered("att_1"),
+    "delivered_attempts": lambda store: store.delivered_attempts("a"),
+    "delivered_to": lambda store: store.delivered_to("look_1"),
     "stream_delivered": lambda store: anext(aiter(store.stream_delivered())),
     "recent_sends": lambda store: store.recent_sends(NOW),
 }

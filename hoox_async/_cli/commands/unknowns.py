@@ -161,6 +161,7 @@ def _unknown_of(outcome: Outcome) -> Unknown:
         outcome.candidates,
         outcome.older,
         unlisted=outcome.unlisted,
+        delivered=outcome.delivered,
     )
 
 
@@ -170,6 +171,8 @@ def _show_unknown(unknown: Unknown, terminal: Terminal) -> None:
     prompt = getattr(unknown.request, "prompt", None)
     if prompt:
         terminal.result(f"  {one_line(prompt, 74)}")
+    if unknown.delivered is not None:
+        terminal.result(f"  it was paid: a delivery has named its look, {unknown.delivered}, but no avatar")
     for number, ref in enumerate(unknown.candidates, 1):
         terminal.result(f"  {number}  {ref}")
     if unknown.candidates_from in _FOUND_ELSEWHERE:

@@ -95,7 +95,9 @@ class Intent:
     its own.
 
     ``candidates`` are looks that an UNKNOWN may have made, without the ``older`` ones, which were listed
-    before its POST. ``unlisted`` are the avatars of candidates that were not (see `ages`).
+    before its POST. ``unlisted`` are the avatars of candidates that were not (see `ages`). ``delivered`` is
+    the id of an UNKNOWN's look, which a delivery on an attempt's own URL has named without its avatar: it was
+    surely paid, and is known once the avatar is found.
 
     ``budget`` is the name of the budget that pays for this round, once it was sent; ``past_charges`` is what
     earlier rounds have charged to each budget (see `charges`).
@@ -124,6 +126,7 @@ class Intent:
     candidates: tuple[LookRef, ...] = ()
     older: tuple[LookRef, ...] = ()
     unlisted: tuple[str, ...] = ()
+    delivered: str | None = None
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
     past_failed: Decimal = FREE
@@ -241,6 +244,9 @@ class Unknown(NamedTuple):
 
     ``attempt`` is the id of its last POST. A decision that names it is carried out once: see
     `HooxSession.resend`.
+
+    ``delivered``: a webhook delivery on the request's own URL has named this look, so that the request was
+    surely paid, and it is not known (yet) of which avatar the look is. None where there was no such delivery.
     """
 
     key: str
@@ -251,3 +257,4 @@ class Unknown(NamedTuple):
     older: tuple[LookRef, ...] = ()
     candidates_from: CandidatesFrom | None = None
     unlisted: tuple[str, ...] = ()
+    delivered: str | None = None

@@ -55,10 +55,11 @@ class Outcome:
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
     made, without the ``older`` ones, and ``unlisted`` those of their avatars whose looks may be of any age:
-    see `Unknown`. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
-    ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may still be
-    waiting for the answer. ``watched_since``: it was found settled by a session that asks
-    since then only, after the submission, so that ``settled_at`` says little about when the look was done.
+    see `Unknown`, also for ``delivered``. ``attempt`` is the id of the last POST; a decision about an UNKNOWN
+    item names it. ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a
+    process may still be waiting for the answer. ``watched_since``: it was found settled by a session that
+    asks since then only, after the submission, so that ``settled_at`` says little about when the look was
+    done.
     """
 
     key: str
@@ -78,6 +79,7 @@ class Outcome:
     credits_failed: Decimal = FREE
     older: tuple[LookRef, ...] = ()
     unlisted: tuple[str, ...] = ()
+    delivered: str | None = None
 
     def __repr__(self) -> str:
         shown = [str(self.state), *([str(self.ref)] if self.ref else []), f"{self.credits} credits"]
@@ -149,6 +151,7 @@ def outcome_of(intent: Intent, **changes: Any) -> Outcome:
         candidates=intent.candidates,
         older=intent.older,
         unlisted=intent.unlisted,
+        delivered=intent.delivered,
         attempt=intent.last_attempt,
         answer_by=intent.answer_by if intent.state is IntentState.SENDING else None,
     )

@@ -9,7 +9,7 @@ import attrs
 
 from ..._api.models import LookRef
 from ..._api.requests import KnownRequest, LookEdit, PrunedRequest, Request, content_of
-from ...errors import HooxError, KeyConflict
+from ...errors import HooxError, InvalidRequest, KeyConflict
 from .intent import Intent, IntentState
 from .outcomes import error_of
 from .transitions import Replace, Resend, advance
@@ -106,12 +106,16 @@ def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None
     return _require_paid(stored)
 
 
-def decide_resend(unknown: Intent, stored: Intent | None) -> Decision:
-    """Decide for an unknown that the user wants to be sent again.
+def decide_resend(unknown: Intent, attempt: str | None, stored: Intent | None) -> Decision:
+    """Decide for an unknown that the user wants to be sent again. ``attempt`` is the one that the user named.
 
-    If it was changed meanwhile: returns it if it is paid for, and raises its error otherwise.
+    If it was changed meanwhile: returns it if it is paid for, and raises its error otherwise. Raises
+    `InvalidRequest` where it was surely paid and the user has named no attempt.
     """
     if stored is not None and stored.unchanged_since(unknown):
+        if stored.delivered is not None and attempt is None:
+            paid = f"as a delivery shows that it was paid (it made {stored.delivered})"
+            raise InvalidRequest("attempt", None, f"{stored.last_attempt!r}, {paid}")
         return send_stored(stored, Resend())
     return _require_paid(stored or unknown)
 

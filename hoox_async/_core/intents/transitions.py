@@ -124,6 +124,15 @@ class AddCandidates(NamedTuple):
     unlisted: tuple[str, ...] = ()
 
 
+class NoteDelivered(NamedTuple):
+    """A delivery on an attempt's own URL has named the unknown's look, without its avatar.
+
+    The first one stays.
+    """
+
+    look_id: str
+
+
 class Settle(NamedTuple):
     """The look is done. Applied again with the same status, it fills in a missing picture or error.
 
@@ -159,6 +168,7 @@ Transition = (
     | Reject
     | MarkUnknown
     | AddCandidates
+    | NoteDelivered
     | Settle
     | Resend
     | Drop
@@ -167,8 +177,8 @@ Transition = (
 
 S = IntentState
 _FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
-    Accept: S.ACCEPTED, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED, Revert: S.PLANNED,
-    Reject: S.REJECTED, MarkUnknown: S.UNKNOWN,
+    Accept: S.ACCEPTED, AddCandidates: S.UNKNOWN, NoteDelivered: S.UNKNOWN, Resend: S.PLANNED,
+    Drop: S.DROPPED, Revert: S.PLANNED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN,
 }  # fmt: skip
 _FROM_PAID: Mapping[type[Transition], IntentState | None] = {
     Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED, Accept: None
@@ -286,7 +296,7 @@ def _without_loss(intent: Intent, state: IntentState) -> Intent:
 
 
 def _without_candidates(intent: Intent) -> Intent:
-    return attrs.evolve(intent, candidates=(), older=(), unlisted=())
+    return attrs.evolve(intent, candidates=(), older=(), unlisted=(), delivered=None)
 
 
 def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent:
@@ -393,6 +403,10 @@ def _add_candidates(intent: Intent, transition: AddCandidates, state: IntentStat
     return attrs.evolve(intent, state=state, candidates=candidates, older=older, unlisted=transition.unlisted)
 
 
+def _note_delivered(intent: Intent, transition: NoteDelivered, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, delivered=intent.delivered or transition.look_id)
+
+
 def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
     if transition.look.ref != intent.ref:
         raise IllegalTransition(f"intent {intent.key!r} has the look {intent.ref}, not {transition.look.ref}")
@@ -466,6 +480,7 @@ _APPLY: Mapping[type[Transition], Callable[[Intent, Any, Any], Intent]] = {
     Reject: _reject,
     MarkUnknown: _mark_unknown,
     AddCandidates: _add_candidates,
+    NoteDelivered: _note_delivered,
     Settle: _settle,
     Resend: _resend,
     Drop: _drop,

@@ -9,20 +9,20 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..._api.webhook_payloads import Delivery
-from ..._core.intents.deliveries import can_be_needed
 from ..._core.intents.intent import Intent
-from ..._core.intents.records import dump_delivery
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
 from . import member_statements as sql
 from .dialect import postgres
-from .intent_rows import Row
+from .intent_rows import Place, Row
+from .kept_deliveries import keep
 from .member import Member
 from .postgres import PostgresEngine
 from .postgres_checks import check_rights, check_server
@@ -34,7 +34,6 @@ from .postgres_offline import NoWorkspace, offline_workspace
 from .postgres_permits import PostgresPermits
 from .postgres_url import DatabaseUrl
 from .shared_ledger import SharedLedger
-from .statements import KEEP_DELIVERY
 
 if TYPE_CHECKING:
     from ...webhooks.hub import WebhookHub
@@ -188,16 +187,10 @@ class PostgresDatabase:
         [rows] = await engine.run(lambda tx: tx.ask(question), writes=False)
         if not rows:
             return False
-        row = Row(*rows[0])
-        if can_be_needed(row.read(newer=True), delivery):
-            values = {
-                "workspace": row.workspace,
-                "id": attempt_id,
-                "look_id": delivery.look_id,
-                "record": dump_delivery(delivery),
-                "by": "",  # no session here works on it, so the leader does, even if that is this member
-            }
-            await engine.run(lambda tx: tx.write(KEEP_DELIVERY, values))
+        # by nobody: no session here works on it, so the leader does, even if that is this member
+        place = Place(Row(*rows[0]).workspace, "")
+        read = partial(Row.read, newer=True)
+        await engine.run(lambda tx: keep(tx, place, attempt_id, delivery, read))
         return True
 
     def require_member(self) -> Member:

@@ -19,20 +19,15 @@ from ..._api.webhook_payloads import Delivery
 from ..._core.intents.budget import StoredBudget, charge_changes
 from ..._core.intents.candidates import RECENT, KnownAvatar
 from ..._core.intents.intent import Intent, IntentState
-from ..._core.intents.records import (
-    dump_delivery,
-    dump_intent,
-    load_delivery,
-    rewrite,
-    text_of_source,
-)
+from ..._core.intents.records import dump_intent, rewrite, text_of_source
 from ..._core.intents.transitions import Accept, Correct, LookTaken, Replace, Send, Transition
 from ...errors import KeyConflict, StoreError
 from ..protocols import Coordination, PollDuty, SharedPermits, StoreGauges, Workspace
-from . import intent_rows
+from . import intent_rows, kept_deliveries
 from . import statements as sql
 from .index_changes import OPEN_STATES, apply_transitions, changes_between
 from .intent_rows import Place, Row, Written, of_look, to_units
+from .kept_deliveries import Delivered
 from .news import News, OnOwed, tell_owed
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
@@ -367,9 +362,9 @@ class Ledger:
     # --- looks, deliveries, send times
 
     async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
-        """The ids of an avatar's looks that were made for an intent: its own, and those of `claim_look`.
+        """The ids of an avatar's looks that were made for an intent.
 
-        Looks that were paid for besides (`Intent.past_looks`) are among them.
+        Looks that were paid for besides its own (`Intent.past_looks`) are among them.
         """
         return frozenset(row[0] for row in await self._rows(sql.CLAIMED, avatar_id=avatar_id))
 
@@ -407,19 +402,26 @@ class Ledger:
         listed = zip(asked, (frozenset(row[0] for row in rows) for rows in answers), strict=True)
         return {avatar_id: looks for avatar_id, looks in listed if looks}
 
-    async def claim_look(self, ref: LookRef) -> None:
-        """Write that this look was made for an intent, though it is not the intent's own."""
-        await self._write(sql.CLAIM, **of_look(ref))
+    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> Delivered | None:
+        """Keep a delivery on this attempt's own URL where it tells more than what is known.
 
-    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
-        """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
-        values = {"id": attempt_id, "look_id": delivery.look_id, "by": self._place.me}
-        await self._write(sql.KEEP_DELIVERY, record=dump_delivery(delivery), **values)
+        Returns what is kept then; None where there is no such attempt.
+        """
+        keep, place = kept_deliveries.keep, self._place
+        return await self._run(lambda tx: keep(tx, place, attempt_id, delivery, self._read))
 
-    async def kept_delivery(self, attempt_id: str) -> Delivery | None:
-        """The delivery that was kept for this attempt."""
-        rows = await self._rows(sql.KEPT_DELIVERY, id=attempt_id)
-        return load_delivery(rows[0][0]) if rows else None
+    async def delivered(self, attempt_id: str) -> Delivered | None:
+        """The intent of an attempt and what is kept for it, as they are now; None without such an attempt."""
+        found, kept = await self._ask(*kept_deliveries.questions(self._place, attempt_id))
+        return kept_deliveries.read(found, kept, self._read)
+
+    async def delivered_attempts(self, key: str) -> frozenset[str]:
+        """Those of the intent's attempts for which a delivery is kept."""
+        return frozenset(row[0] for row in await self._rows(sql.DELIVERED_ATTEMPTS, key=key))
+
+    async def delivered_to(self, look_id: str) -> frozenset[str]:
+        """The keys without a look whose own URLs had deliveries that named this look."""
+        return frozenset(row[0] for row in await self._rows(sql.DELIVERED_TO, look_id=look_id))
 
     async def stream_delivered(self) -> AsyncIterator[str]:
         """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""

@@ -182,13 +182,23 @@ COPIES = (
 )
 KEEP_DELIVERY = (
     "INSERT INTO hoox.deliveries (workspace, attempt, look_id, record, kept_by, kept_in) "
-    "SELECT a.workspace, a.id, :look_id, :record, :by, {xid} FROM hoox.attempts a "
-    "WHERE a.workspace = :workspace AND a.id = :id ON CONFLICT DO NOTHING"
+    "SELECT a.workspace, a.id, :look_id, :record, :me, {xid} FROM hoox.attempts a "
+    "WHERE a.workspace = :workspace AND a.id = :id ON CONFLICT (workspace, attempt) DO UPDATE SET "
+    "record = CASE WHEN deliveries.record = CAST(:was AS text) THEN excluded.record END, "  # guard
+    "kept_by = excluded.kept_by, kept_in = excluded.kept_in"
 )
 KEPT_DELIVERY = "SELECT record FROM hoox.deliveries WHERE workspace = :workspace AND attempt = :id"
-DELIVERED = (  # the first condition names the small index of open intents
-    "SELECT i.seq, a.id FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "  # noqa: S608
+_KEPT = (
+    "FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "
     "JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id "
+)
+DELIVERED_ATTEMPTS = f"SELECT a.id {_KEPT} WHERE i.workspace = :workspace AND i.key = :key"
+DELIVERED_TO = (  # only where it is not the intent's look already, or a double
+    f"SELECT i.key {_KEPT} WHERE d.workspace = :workspace AND d.look_id = :look_id "
+    "AND i.state NOT IN ('accepted', 'ready', 'failed', 'forgotten')"
+)
+DELIVERED = (  # the first condition names the small index of open intents
+    f"SELECT i.seq, a.id {_KEPT} "
     f"WHERE i.workspace = :workspace AND i.state IN {OPEN} AND i.state IN ('accepted', 'unknown') "
     "AND (i.seq, a.id) > (:after, :after_id) ORDER BY i.seq, a.id LIMIT :size"
 )

@@ -19,7 +19,7 @@ from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
 from ..._core.intents.deliveries import will_be_delivered
-from ..._core.intents.intent import Intent, IntentState, Reason
+from ..._core.intents.intent import Evidence, Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
 from ..._core.intents.transitions import (
     IfUnchanged,
@@ -53,10 +53,10 @@ from ...errors import (
 from ...events import Answered, OutcomeLost, RequestSent
 from ...webhooks.hub import WebhookHub
 from ..api_answers import ApiAnswers
+from ..deliveries import Deliveries
 from ..intents import Intents, as_store_error, within
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
-from ..webhook_processor import WebhookProcessor
 from .budgets import AttemptBudget
 from .deferred_writes import DeferredWrite, DeferredWrites
 from .submission_hold import SubmissionHold
@@ -104,7 +104,7 @@ class SubmitAttempt:
         timeouts: Timeouts,
         hub: WebhookHub | None,
         registry: JobRegistry,
-        webhook_processor: WebhookProcessor,
+        deliveries: Deliveries,
         deferred: DeferredWrites,
         hold: SubmissionHold,
         decision: SendDecision,
@@ -119,7 +119,7 @@ class SubmitAttempt:
         self._timeouts = timeouts
         self._hub = hub
         self._registry = registry
-        self._webhook_processor = webhook_processor
+        self._deliveries = deliveries
         self._deferred = deferred
         self._hold = hold
         self._decision = decision
@@ -258,7 +258,7 @@ class SubmitAttempt:
             self._was_written = True
             if not permit.is_stale(max_hold):
                 return True
-            await self._undo_sending()
+            await self._deliveries.after_sending(await self._undo_sending())
         except IllegalTransition:
             return False
         except (BudgetExceeded, KeyConflict):
@@ -293,7 +293,7 @@ class SubmitAttempt:
         look, it is not known which look this intent has made: the POST counts as lost.
         """
         self._may_have_cost = True
-        accept = partial(self._intents.accept_answer, self._intent.key, ref, self._id)
+        accept = partial(self._intents.accept_of, self._id, self._intent.key, ref, Evidence.ANSWER)
         try:
             accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
@@ -301,11 +301,11 @@ class SubmitAttempt:
         except Exception as trouble:  # a store may raise anything; the caller must learn what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
+            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow)
             raise error from trouble
         if accepted.ref != ref:
             return None
-        return await self._follow_accepted(accepted)
+        return await self._follow(accepted)
 
     async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
         try:
@@ -314,12 +314,6 @@ class SubmitAttempt:
             after = await self._advance(self._end_after(taken))
             self._emit_lost(after, str(taken))
             return after
-
-    async def _follow_late_acceptance(self, after: Intent) -> None:
-        if after.state is IntentState.UNKNOWN:
-            await self._webhook_processor.confirm_lost(after.attempts[-1].id)
-        elif after.state.paid:
-            await self._follow_accepted(after)
 
     async def _undo_sending(self) -> Intent:
         """SENDING may have been written, or may be written late, and nothing was sent: take it back.
@@ -333,9 +327,10 @@ class SubmitAttempt:
     async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
         return await self._intents.advance(self._intent.key, end)
 
-    async def _follow_accepted(self, accepted: Intent) -> Intent:
-        self._registry.poll_accepted(accepted)
-        return await self._webhook_processor.apply_early_deliveries(accepted, self._id)
+    async def _follow(self, after: Intent) -> Intent:
+        """Go on once the end of the sending is written. Returns the intent after that. Never raises."""
+        self._registry.poll_accepted(after)
+        return await self._deliveries.after_sending(after)
 
     async def _record_failure(self, error: Exception) -> Intent | None:
         """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already.
@@ -345,7 +340,7 @@ class SubmitAttempt:
         if not self._may_have_cost:
             if self._sending_in_doubt is not None:
                 doubt = copy(self._sending_in_doubt)
-                self._defer(self._undo_sending, doubt, _nothing_follows)
+                self._defer(self._undo_sending, doubt, self._follow)
             elif self._is_outdated:
                 return None
             raise error
@@ -358,16 +353,16 @@ class SubmitAttempt:
             message = f"{intent.key}: {end.reason}; it may have been charged"
             result = OutcomeUnknown(message, key=intent.key)
             self._emit_lost(intent, end.reason)
-        follow = partial(self._settle_by_delivery, lost=lost)
         try:
             after = await cancelled_by_task_only(self._advance(end), "the store")
         except Exception as trouble:  # a store may raise anything; the caller must learn what may be paid
             deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
-            self._defer(partial(self._advance, end), deferred, follow)
+            self._defer(partial(self._advance, end), deferred, self._follow)
             raise deferred from trouble
-        proved = await follow(after)
-        if proved is not None:
-            return proved
+        is_proved_by_look = lost or after.state is IntentState.UNKNOWN
+        after = await self._follow(after)
+        if is_proved_by_look and after.state.paid:
+            return after
         raise result from None
 
     def _end_after(self, error: Exception) -> Revert | Reject | MarkUnknown:
@@ -388,12 +383,6 @@ class SubmitAttempt:
             _log.error("unexpected %s during the request of %s", type(error).__name__, self._intent.key)
         return MarkUnknown("the request failed with an error that was not expected", self._id)
 
-    async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
-        """The intent, if its look is proved already; else None."""
-        if after.state is not IntentState.UNKNOWN:
-            return after if lost and after.state.paid else None
-        return await self._webhook_processor.confirm_lost(after.attempts[-1].id)
-
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
         now, endpoint = self._clock.now(), submit_endpoint(self._intent.content)
         seconds = 0.0 if permit.sent_at is None else now - permit.sent_at
@@ -410,7 +399,3 @@ class SubmitAttempt:
     ) -> None:
         """Have it written as soon as the store works again."""
         self._deferred.add(DeferredWrite(self._intent.key, write, error, follow))
-
-
-async def _nothing_follows(_: Intent) -> None:
-    """Nothing was sent: there is nothing to follow."""

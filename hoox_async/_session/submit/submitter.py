@@ -41,12 +41,12 @@ from ...errors import (
 from ...events import Retried
 from ...webhooks.hub import WebhookHub
 from ..api_answers import ApiAnswers
+from ..deliveries import Deliveries
 from ..intents import Intents, within
 from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits, RateLimiter
 from ..reads import Reads
 from ..unknowns import Unknowns
-from ..webhook_processor import WebhookProcessor
 from .attempt import SendOptions, SubmitAttempt
 from .budgets import AttemptBudget, SessionBudgets
 from .deferred_writes import DeferredWrites
@@ -85,7 +85,7 @@ class Submitter:
         tasks: TaskSet,
         posts: TaskSet,
         registry: JobRegistry,
-        webhook_processor: WebhookProcessor,
+        deliveries: Deliveries,
         unknowns: Unknowns,
         reads: Reads,
     ) -> None:
@@ -112,7 +112,7 @@ class Submitter:
             timeouts=timeouts,
             hub=hub,
             registry=registry,
-            webhook_processor=webhook_processor,
+            deliveries=deliveries,
             deferred=self._deferred,
             hold=self.hold,
         )
@@ -159,7 +159,7 @@ class Submitter:
         async with self._unknowns.deciding(key, attempt) as unknown:
             options = self._options_of_caller(budget, max_wait)
             await self._within(options, self.budgets.open(budget))
-            return await self.send(unknown, partial(decide_resend, unknown), options)
+            return await self.send(unknown, partial(decide_resend, unknown, attempt), options)
 
     async def _within(self, options: SendOptions, work: Awaitable[_T]) -> _T:
         """What the store answers, within the time that is left to the caller. Raises `StoreError`."""
