@@ -18,7 +18,7 @@ import anyio.to_thread
 from .._api.models import LookDetails, LookRef
 from .._api.pictures import ImageSize
 from .._core.intents.outcomes import Outcome, OutcomeState
-from ..errors import ConfigurationError, HooxError
+from ..errors import HooxError
 
 if TYPE_CHECKING:
     from .report import Fetch
@@ -71,9 +71,8 @@ async def collect_pictures(
 ) -> tuple[list[SheetPicture], dict[LookRef, SheetPicture]]:
     """A picture for each outcome, in order (an empty one where there is none), and for each candidate.
 
-    Raises `ConfigurationError` without Pillow, and `OSError` if the folder can't be written.
+    Needs Pillow. Raises `OSError` if the folder can't be written.
     """
-    require_pillow()
     wanted = _wanted(outcomes, given) | _wanted_of_candidates(candidates)
     collected: dict[str, SheetPicture] = {}
     page = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
@@ -187,16 +186,6 @@ def _write(target: Path, data: bytes) -> Path:
     part = target.with_name(f"{target.name}.part")
     part.write_bytes(data)
     return part.replace(target)
-
-
-def require_pillow() -> None:
-    """Raise `ConfigurationError` if Pillow is not installed."""
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise ConfigurationError(
-            'the contact sheet needs Pillow: in your clone of hoox-async, pip install -e ".[report]"'
-        ) from None
 
 
 def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:

@@ -45,7 +45,7 @@ async def write_sheet(
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_contact_sheet`."""
-    _require_jinja()
+    _require_modules()
     made_at = Clock(running_loop()).utc()
     details = _of_unknowns(report, candidates)
     pictures, of_candidates = await collect_pictures(
@@ -85,7 +85,7 @@ async def write_unknowns(
     resolve_command: Sequence[str] | None,
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_unknowns_page`."""
-    _require_jinja()
+    _require_modules()
     made_at = Clock(running_loop()).utc()
     details = _of_unknowns(report, candidates)
     _, pictures = await collect_pictures(
@@ -157,7 +157,6 @@ def _render_page(
     made_at: datetime,
     **values: Any,
 ) -> str:
-    _require_jinja()
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -213,10 +212,11 @@ def _totals(report: BatchReport) -> dict[str, Any]:
     }
 
 
-def _require_jinja() -> None:
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise ConfigurationError(
-            'the contact sheet needs Jinja2: in your clone of hoox-async, pip install -e ".[report]"'
-        ) from None
+def _require_modules() -> None:
+    for module, name in (("jinja2", "Jinja2"), ("PIL", "Pillow")):
+        try:
+            __import__(module)
+        except ImportError:
+            raise ConfigurationError(
+                f'the contact sheet needs {name}: in your clone of hoox-async, pip install -e ".[report]"'
+            ) from None
