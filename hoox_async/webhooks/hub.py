@@ -7,8 +7,17 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
@@ -19,8 +28,6 @@ from .log_redaction import SERVER_LOGGERS, redact_tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-    from .asgi import AsgiReceiver
 
 Receiver = Callable[[str, Delivery], Awaitable[bool]]
 """Gets an attempt id and its delivery, and returns whether it knows the attempt."""
@@ -150,7 +157,7 @@ class WebhookHub:
     @property
     def asgi_app(self) -> AsgiReceiver:
         """An ASGI application, to be mounted at the path of ``public_url`` or served on its own."""
-        from .asgi import AsgiReceiver
+        from .hub import AsgiReceiver
 
         return AsgiReceiver(self)
 
@@ -265,3 +272,71 @@ def _checked_url(url: str) -> str:
             "https://example.com/hooks/hoox"
         )
     return url.rstrip("/")
+
+
+# --- the hub as an ASGI application
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_NO_METHOD = 405
+
+
+class AsgiReceiver:
+    """Receives ``POST …/<token>``, with or without a slash at its end, under any path of any framework.
+
+    It answers other methods with 405 and other paths with 404, and closes websockets.
+
+    Served on its own, it opens the hub when the server starts and closes it when the server stops. When it is
+    mounted, the lifespan is the outer application's.
+    """
+
+    def __init__(self, hub: WebhookHub) -> None:
+        self._hub = hub
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection. Raises `RuntimeError` for a kind of connection that it does not know."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise RuntimeError(f"ASGI connections of type {kind!r} are not supported")
+
+    async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"0")]
+        if scope["method"] == "POST":
+            # Litestar appends a slash to the path when this is mounted
+            token = scope["path"].removesuffix("/").rpartition("/")[2]
+            async with aclosing(_body(receive)) as chunks:
+                status = await self._hub.handle_stream(token, chunks)
+        else:
+            status = _NO_METHOD
+            headers.append((b"allow", b"POST"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._hub.__aenter__()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self._hub.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+async def _body(receive: Receive) -> AsyncGenerator[bytes, None]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client disconnected")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
