@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from postgres_kit import Server
 from store_kit import WORKSPACE, accept, child, planned, send, settle
 
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger import copy, ledger, member_statements, news_statements, statements
+from hoox_async._core.intents.transitions import Revert
+from hoox_async._io.ledger import copy, intent_rows, ledger, member_statements, news_statements, statements
 from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async.errors import BudgetExceeded
 
 MANY = 20_000
 IN_STATES = ledger._page(ledger.in_states([IntentState.ACCEPTED]))
@@ -153,6 +156,35 @@ async def test_no_statement_reads_a_whole_table(filled: tuple[Server, str]) -> N
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """A plan and the plans in it."""
     return [plan, *(node for inner in plan.get("Plans", ()) for node in nodes(inner))]
+
+
+async def test_nothing_is_sent_in_a_budget_that_was_deleted_meanwhile(
+    postgres: Server, postgres_url: str, postgres_schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A budget whose row is gone between reading and writing has no room. Ends are written all the same."""
+    charge, deleted = intent_rows.charge, list[str]()
+
+    def delete_and_charge(*args: Any, **options: Any) -> None:
+        if not deleted:
+            with postgres.connect() as connection:
+                deleted.append(str(connection.execute(f'DELETE FROM "{postgres_schema}".budgets')))
+        charge(*args, **options)
+
+    async with PostgresDatabase(postgres_url, schema=postgres_schema) as database:
+        store = database.workspace("shop")
+        await store.open(WORKSPACE)
+        await store.open_budget("spring", Decimal(100), Decimal(0))
+        await store.plan(planned("a"))
+        monkeypatch.setattr(intent_rows, "charge", delete_and_charge)
+        with pytest.raises(BudgetExceeded):
+            await store.advance("a", send("att_1")._replace(budget="spring"))
+        assert (await store.get(["a"]))["a"].state is IntentState.PLANNED
+        await store.open_budget("spring", Decimal(100), Decimal(0))
+        await store.advance("a", send("att_2")._replace(budget="spring"))
+        deleted.clear()
+        reverted = await store.advance("a", Revert("att_2"))
+        assert (reverted.state, await store.budget("spring")) == (IntentState.PLANNED, None)
+        await store.aclose()
 
 
 STANDS_STILL = """

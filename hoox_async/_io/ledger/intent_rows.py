@@ -147,12 +147,12 @@ def _age(after: Intent, *, is_sent: bool, is_lost: bool) -> str:
 
 
 def charge(tx: Transaction, place: Place, changes: Mapping[str, Decimal], *, is_lost: bool = False) -> None:
-    """Change what budgets have charged, in the order of their names."""
+    """Change what budgets have charged, in the order of their names. What is given back always fits."""
     for name in sorted(changes):
+        values = place.values(name=name, change=to_units(changes[name]))
         if is_lost:
-            tx.write(sql.LOST_BUDGET, place.values(name=name))
-        values = place.values(name=name, change=to_units(changes[name]), any_cap=int(is_lost))
-        tx.write(sql.CHARGE, values)
+            tx.write(sql.LOST_BUDGET, values)
+        tx.write(sql.CHARGE if changes[name] > 0 and not is_lost else sql.CHARGE_ANYHOW, values)
 
 
 def require_within_caps(changes: Mapping[str, Decimal], budgets: Mapping[str, StoredBudget]) -> None:

@@ -60,10 +60,14 @@ BUDGET = (
 
 # --- intents: what it writes, in this order: budgets by their names, the intent, its attempts, looks
 
-CHARGE = (
-    "UPDATE hoox.budgets SET charged = CASE WHEN :change <= 0 OR :any_cap = 1 OR "  # guard
-    "charged + :change <= max_credits THEN charged + :change END "
-    "WHERE workspace = :workspace AND name = :name"
+CHARGE = (  # guards: also where there is no such budget any more, which an UPDATE would pass over
+    "INSERT INTO hoox.budgets (workspace, name, max_credits, charged) VALUES (:workspace, :name, 0, "
+    "(SELECT charged FROM hoox.budgets WHERE workspace = :workspace AND name = :name)) "
+    "ON CONFLICT (workspace, name) DO UPDATE SET charged = "
+    "CASE WHEN budgets.charged + :change <= budgets.max_credits THEN budgets.charged + :change END"
+)
+CHARGE_ANYHOW = (
+    "UPDATE hoox.budgets SET charged = charged + :change WHERE workspace = :workspace AND name = :name"
 )
 # A place is one more than the last that its transaction sees. So a place that is not higher than the last one
 # of a SENDING was given by a transaction that could not see that one yet, and so began before the SENDING.
