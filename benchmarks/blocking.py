@@ -44,7 +44,7 @@ from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.records import dump_delivery, dump_intent
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Send, Settle, advance
 from hoox_async._io.ledger import intent_rows
-from hoox_async._io.ledger.index_changes import changes_between
+from hoox_async._io.ledger.intent_rows import changes_between
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.opening import open_store
 from hoox_async._io.ledger.statements import KEEP_DELIVERY

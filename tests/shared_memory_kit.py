@@ -21,7 +21,7 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.clock import Clock
-from hoox_async._io.ledger import member_statements, news_statements, statements, workspace_statements
+from hoox_async._io.ledger import member_statements, news_statements, statements
 from hoox_async._io.ledger.binding import find_workspace
 from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Place, Row, read_budget, to_microseconds
@@ -69,7 +69,7 @@ _IN_SQLITE = {
 }
 _NAMES = {
     text: name.lower()
-    for module in (statements, workspace_statements, member_statements, news_statements)
+    for module in (statements, member_statements, news_statements)
     for name, text in vars(module).items()
     if isinstance(text, str) and name.isupper()
 }
@@ -103,7 +103,7 @@ class SharedMemory:
         self.db.create_function("this_commit", 0, lambda: self._commits)
         for statement in (*TABLES, *SHARED_TABLES):
             self.db.execute(_DIALECT.compile(statement))
-        self.execute((workspace_statements.ADD_KEY_SALT, {"salt": "5a17"}))
+        self.execute((statements.ADD_KEY_SALT, {"salt": "5a17"}))
 
     def now(self) -> Any:
         """The database's time."""
@@ -308,7 +308,9 @@ class MemoryDatabase(PostgresDatabase):
         engine = MemoryEngine(self.memory, no_fault)
         row, _ = await find_workspace(engine, name)
         if row is not None:
-            async for intent in Ledger(engine, Place(row.id, ""), newer=True).stream():
+            ledger = Ledger(newer=True)
+            ledger._begin(engine, Place(row.id, ""))
+            async for intent in ledger.stream():
                 yield intent
 
     def permits(self, member: Member, quota: int, workspace: int) -> SharedPermits:

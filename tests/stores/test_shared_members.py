@@ -16,7 +16,7 @@ from hoox_async._io.ledger import member_statements
 from hoox_async._io.ledger.intent_rows import Row
 from hoox_async._io.ledger.news import write_told
 from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.ledger.workspace_statements import CONFIRM_KEY
+from hoox_async._io.ledger.statements import CONFIRM_KEY
 from hoox_async._io.protocols import Coordination, PollDuty, Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 

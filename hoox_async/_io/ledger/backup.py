@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import StoreError
 from ..publishing import publish_new
-from . import missing_wal, sqlite_schema, workspace_statements
+from . import missing_wal, sqlite_schema, statements
 from .file_lock import FileLock
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction, create_private
@@ -86,7 +86,7 @@ def _require_copied_file(name: str, path: str) -> None:
 
 def _use_copied(name: str, tx: Transaction) -> None:
     _require_copied(name, tx)
-    tx.write(workspace_statements.USE_COPIED, {"workspace": 1})
+    tx.write(statements.USE_COPIED, {"workspace": 1})
 
 
 def recover(name: str) -> None:

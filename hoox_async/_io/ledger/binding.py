@@ -23,7 +23,7 @@ import attrs
 
 from ...errors import StoreError, StoreMismatch
 from ..protocols import Workspace
-from . import workspace_statements as sql
+from . import statements as sql
 from .transaction import Engine, Transaction
 
 _TRIES = 20  # each one fails only because another process has just changed the row

@@ -33,18 +33,16 @@ from ..._core.settings import check_api_key
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from ..protocols import Workspace
-from . import workspace_statements as sql
+from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow
 from .dialect import postgres
-from .index_changes import apply_transitions
-from .intent_rows import Row, checksum, from_units
+from .intent_rows import Row, apply_transitions, checksum, from_units
 from .ledger import page_of
 from .postgres import PostgresEngine
 from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, ensure_newest, read_state
-from .postgres_names import require_schema, require_workspace_name
-from .postgres_url import SCHEMES, DatabaseUrl
+from .postgres_url import SCHEMES, DatabaseUrl, require_schema, require_workspace_name
 from .sqlite import SQLiteEngine
 from .sqlite_errors import NO_STORE_YET
 from .sqlite_file import SQLiteFile

@@ -29,10 +29,9 @@ from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, ensure_newest, in_schema
 from .postgres_migrations import migrate as migrate_schema
-from .postgres_names import require_schema, require_workspace_name
 from .postgres_offline import NoWorkspace, offline_workspace
 from .postgres_permits import PostgresPermits
-from .postgres_url import DatabaseUrl
+from .postgres_url import DatabaseUrl, require_schema, require_workspace_name
 from .shared_ledger import SharedLedger
 
 if TYPE_CHECKING:

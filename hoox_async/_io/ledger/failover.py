@@ -18,8 +18,7 @@ from ...errors import StoreError
 from ..clock import Clock
 from . import intent_rows
 from . import statements as sql
-from .index_changes import changes_between
-from .intent_rows import DamagedRecord, Place, Row, Written, of_look, to_units
+from .intent_rows import DamagedRecord, Place, Row, Written, changes_between, of_look, to_units
 from .transaction import Engine, Transaction
 
 KEPT_FOR = 600.0  # seconds

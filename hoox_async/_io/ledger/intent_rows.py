@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,17 +12,59 @@ from ..._api.models import LookRef
 from ..._api.requests import FREE
 from ..._core.intents.budget import StoredBudget, charge_changes
 from ..._core.intents.candidates import keeps_age
-from ..._core.intents.intent import Intent, IntentState
+from ..._core.intents.intent import Attempt, Intent, IntentState
 from ..._core.intents.records import load_intent
-from ..._core.intents.transitions import claimed_look
+from ..._core.intents.transitions import Accept, Correct, Transition, advance, claimed_look
 from ...errors import StoreError
 from . import statements as sql
-from .index_changes import IndexChanges
 from .transaction import Transaction, Values
 
 _DECIMALS = 6
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED})
+"""The states that are not final: an intent leaves them sooner or later."""
+
+FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
+"""The states in which it is certain what an intent has cost, and its POST is not outstanding."""
+
+
+class IndexChanges(NamedTuple):
+    """The changes to an intent by a transition.
+
+    ``attempts`` are new attempts, and ``claimed`` is a look that the intent has from now on. ``checked`` says
+    that the store must check that no other intent has that look; a claim that is restored needs no check,
+    since no other intent could take it meanwhile. ``paid_besides`` are new `Intent.past_looks`.
+    """
+
+    attempts: tuple[Attempt, ...]
+    claimed: LookRef | None
+    checked: bool = False
+    paid_besides: tuple[LookRef, ...] = ()
+
+
+def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
+    """The changes from ``before`` (None: there was no such intent) to ``after``."""
+    known = len(before.attempts) if before is not None else 0
+    claimed = after.ref if before is None or before.ref != after.ref else None
+    paid_before = before.past_looks if before is not None else ()
+    paid_besides = tuple(ref for ref in after.past_looks if ref not in paid_before)
+    return IndexChanges(after.attempts[known:], claimed, paid_besides=paid_besides)
+
+
+def apply_transitions(
+    intent: Intent, transitions: Iterable[Transition]
+) -> tuple[Intent, Sequence[IndexChanges]]:
+    """The intent after all the transitions, and the changes of each. Raises `IllegalTransition`."""
+    changes: list[IndexChanges] = []
+    for transition in transitions:
+        after = advance(intent, transition)
+        checked = isinstance(transition, Accept | Correct)
+        changes.append(changes_between(intent, after)._replace(checked=checked))
+        intent = after
+    return intent, changes
 
 
 class DamagedRecord(StoreError):

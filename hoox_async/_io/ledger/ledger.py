@@ -25,8 +25,17 @@ from ...errors import KeyConflict, StoreError
 from ..protocols import Coordination, PollDuty, SharedPermits, StoreGauges, Workspace
 from . import intent_rows, kept_deliveries
 from . import statements as sql
-from .index_changes import OPEN_STATES, apply_transitions, changes_between
-from .intent_rows import Place, Row, Written, of_look, to_units
+from .binding import Binding
+from .intent_rows import (
+    OPEN_STATES,
+    Place,
+    Row,
+    Written,
+    apply_transitions,
+    changes_between,
+    of_look,
+    to_units,
+)
 from .kept_deliveries import Delivered
 from .news import News, OnOwed, tell_owed
 from .schema import OPEN
@@ -55,13 +64,22 @@ class Ledger:
     ``newer``: newer releases may write to it at the same time.
     """
 
-    def __init__(self, engine: Engine, place: Place, *, newer: bool) -> None:
-        self._engine = engine
-        self._place = place
+    _engine: Engine  # once it is open
+
+    def __init__(self, *, newer: bool) -> None:
         self._newer = newer
-        self._written: OrderedDict[str, Row] = OrderedDict()
+        self._place = Place(0, "")
         self._hooks = "none"  # of its session
         self._news: News | None = None
+        self._written: OrderedDict[str, Row] = OrderedDict()
+        self._binding: Binding | None = None
+        self._key_confirmed = False
+
+    def _begin(self, engine: Engine, place: Place, hooks: str = "none") -> None:
+        """Work on this engine from now on, for a session with these hooks."""
+        self._engine, self._place, self._hooks = engine, place, hooks
+        self._news, self._key_confirmed = None, False
+        self._written.clear()
 
     @property
     def name(self) -> str:

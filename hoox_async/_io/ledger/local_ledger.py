@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -20,11 +19,10 @@ from ..._core.intents.transitions import Send, Transition, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
-from . import news_statements, workspace_statements
+from . import news_statements
 from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
-from .index_changes import FORGETTABLE
-from .intent_rows import Place, Row, Written, to_microseconds
+from .intent_rows import FORGETTABLE, Place, Row, Written, to_microseconds
 from .ledger import Ledger, intents_of, page_of
 from .news import write_told
 from .sqlite import MemoryEngine, SQLiteEngine
@@ -45,15 +43,10 @@ class LocalLedger(Ledger):
     _engine: SQLiteEngine | MemoryEngine
 
     def __init__(self, file: SQLiteFile, engine: Callable[[], SQLiteEngine | MemoryEngine]) -> None:
+        super().__init__(newer=False)
         self._file = file
         self._new_engine = engine
-        self._place = Place(0, ME)
-        self._newer = False
         self._opened: SQLiteEngine | MemoryEngine | None = None
-        self._key_confirmed = False
-        self._written = OrderedDict()  # nothing is guessed: asking costs nothing
-        self._hooks = "none"
-        self._news = None
         self._flushing: asyncio.TimerHandle | None = None
 
     @property
@@ -75,12 +68,11 @@ class LocalLedger(Ledger):
                 f"{self.name} is open in another session of this process; one session at a time"
             )
         await self.aclose()  # of an earlier session, if that is still under way
-        self._key_confirmed = False
-        engine = self._engine = self._opened = self._new_engine()
+        engine = self._opened = self._new_engine()
+        self._begin(engine, Place(0, ME), workspace.hooks)
         try:
             at = Clock(asyncio.get_running_loop()).utc()
             await engine.open(at, partial(self._prepare, workspace))
-            self._hooks, self._news = workspace.hooks, None
         except Exception:  # after a cancelled opening `aclose` still has to wait for the thread
             self._opened = None
             raise
@@ -130,19 +122,19 @@ class LocalLedger(Ledger):
     def _bind(self, workspace: Workspace, tx: Transaction, *, is_new: bool) -> int:
         """The number of the workspace, which the database belongs to from now on. Raises `StoreMismatch`."""
         if is_new:
-            binding = self._binding(workspace, None)
-            tx.write(workspace_statements.ADD_KEY_SALT, {"salt": binding.salt.hex()})
+            binding = self._bound_to(workspace, None)
+            tx.write(sql.ADD_KEY_SALT, {"salt": binding.salt.hex()})
             values = {
                 "name": FILE_WORKSPACE,
                 "base_url": binding.base_url,
                 "fingerprint": binding.fingerprint.hex(),
             }
-            tx.write(workspace_statements.ADD_WORKSPACE, values)
+            tx.write(sql.ADD_WORKSPACE, values)
         name = {"name": FILE_WORKSPACE}
         salts, rows, copies = tx.ask(
-            (workspace_statements.KEY_SALT, {}),
-            (workspace_statements.WORKSPACE, name),
-            (workspace_statements.COPY, name),
+            (sql.KEY_SALT, {}),
+            (sql.WORKSPACE, name),
+            (sql.COPY, name),
         )
         if not salts or not rows:
             raise StoreError(
@@ -152,7 +144,7 @@ class LocalLedger(Ledger):
         if copies:
             Copied(*copies[0]).require_usable(self.name)
         require_url(row.base_url, workspace, self.name)
-        binding = self._binding(workspace, bytes.fromhex(salts[0][0]))
+        binding = self._binding = self._bound_to(workspace, bytes.fromhex(salts[0][0]))
         if not row.has_key(binding.fingerprint.hex()):
             self._replace_key(row, binding, workspace, tx)
         return row.id
@@ -166,7 +158,7 @@ class LocalLedger(Ledger):
             require_new_key(workspace, self.name)
         values = {"fingerprint": binding.fingerprint.hex(), "older": None, "was": row.fingerprint}
         tx.write(
-            workspace_statements.REPLACE_KEYS,
+            sql.REPLACE_KEYS,
             self._place.values(was_older=row.older_fingerprint or "", **values),
         )
 
@@ -175,16 +167,18 @@ class LocalLedger(Ledger):
         [rows] = tx.ask(question)
         return [self._read(Row(*row)) for row in rows]
 
-    def _binding(self, workspace: Workspace, salt: bytes | None) -> Binding:
+    def _bound_to(self, workspace: Workspace, salt: bytes | None) -> Binding:
         return Binding.to(workspace, salt)
 
     def confirm_key(self) -> None:
         """Bind the database to its API key for good. Returns at once; it is written with the next write."""
-        opened = self._opened
-        if not self._key_confirmed and opened is not None and not opened.is_closed and not opened.inherited:
+        opened, binding = self._opened, self._binding
+        is_usable = opened is not None and not opened.is_closed and not opened.inherited
+        if opened is not None and binding is not None and is_usable and not self._key_confirmed:
             self._key_confirmed = True
             # not awaited: if a full disk prevents it, the next session does it again
-            opened.run(lambda tx: tx.write(workspace_statements.KEY_IS_VALID, self._place.values()))
+            values = self._place.values(fingerprint=binding.fingerprint.hex())
+            opened.run(lambda tx: tx.write(sql.CONFIRM_KEY, values))
 
     # --- intents
 
@@ -260,7 +254,7 @@ class MemoryLedger(LocalLedger):
     def __repr__(self) -> str:
         return "MemoryLedger()"
 
-    def _binding(self, workspace: Workspace, salt: bytes | None) -> Binding:
+    def _bound_to(self, workspace: Workspace, salt: bytes | None) -> Binding:
         secret = workspace.api_key.encode("utf-8", "surrogatepass")  # its hash does not leave this process
         return Binding(plain_url(workspace.base_url), salt or b"", hashlib.sha256(secret).digest())
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 
@@ -13,11 +16,15 @@ from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError
+from . import statements as sql
 from .backup import back_up, recover
-from .file_budgets import budget_of_file
 from .file_pruning import preview, prune
+from .intent_rows import read_budget, to_units
 from .opening import is_database
-from .sqlite_reader import read_store
+from .sqlite_errors import translated
+from .sqlite_file import SQLiteFile, SQLiteTransaction
+from .sqlite_reader import connect_to_read, read_store
+from .transaction import Rows, Transaction
 
 _AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
 
@@ -152,7 +159,7 @@ async def store_budget(
                 await records.set_cap(name, wanted)
             found = await records.budget(name)
     else:
-        found = await anyio.to_thread.run_sync(budget_of_file, os.fspath(store), name, wanted)
+        found = await anyio.to_thread.run_sync(_budget_of_file, os.fspath(store), name, wanted)
     if found is None:
         raise ConfigurationError(f"the store has no budget {name!r} (yet): its first use creates it")
     return found
@@ -161,3 +168,28 @@ async def store_budget(
 def _require_file(store: object, instead: str) -> None:
     if is_database(store):  # not shown: it may hold a password
         raise ConfigurationError(f"this works on files; a PostgreSQL database is treated with {instead}")
+
+
+def _budget_of_file(path: str, name: str, cap: Decimal | None) -> StoredBudget | None:
+    """Do what `store_budget` says, in the calling thread. None where there is no such budget."""
+    values: dict[str, Any] = {"workspace": 1, "name": name}
+    if cap is None:
+        with closing(connect_to_read(path)) as db, translated(path):
+            return _budget(SQLiteTransaction(db).ask((sql.BUDGET, values)))
+    units = to_units(cap)
+
+    def change(tx: Transaction) -> StoredBudget | None:
+        tx.write(sql.SET_CAP, {**values, "cap": units})
+        return _budget(tx.ask((sql.BUDGET, values)))
+
+    file = SQLiteFile(path)
+    file.open_existing(datetime.now(UTC))
+    try:
+        return file.transact(change)
+    finally:
+        file.close()
+
+
+def _budget(answers: list[Rows]) -> StoredBudget | None:
+    [rows] = answers
+    return read_budget(rows[0]) if rows else None

@@ -24,8 +24,7 @@ from . import intent_rows, statements
 from . import member_statements as sql
 from .change_feed import ChangeFeed, OnChange
 from .failover import Failover, RecentWrites
-from .index_changes import apply_transitions
-from .intent_rows import DamagedRecord, Place, Row, Written
+from .intent_rows import DamagedRecord, Place, Row, Written, apply_transitions
 from .leaders import Leaders
 from .news import News, tell_owed, write_told
 from .transaction import Engine, Rows, Transaction

@@ -11,14 +11,15 @@ import asyncio
 import functools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import StoreError
 from .dialect import postgres
 from .postgres_connections import Connections
 from .postgres_errors import DatabaseError
-from .postgres_schema import CLOCK, QUOTA
 from .schema import SHARED_TABLES, TABLES
+from .statements import alive
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -44,7 +45,20 @@ class Migration(NamedTuple):
     minimum_client: int = 1
 
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, (*CLOCK, *TABLES, *SHARED_TABLES, *QUOTA)),)
+_SQL = Path(__file__).with_name("sql")
+_KEY_SALT = """
+INSERT INTO hoox.key_salt (id, salt)
+SELECT 1, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+"""
+_IS_ALIVE = f"""
+CREATE FUNCTION hoox.is_alive_1(member text) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM hoox.members m WHERE m.id = $1 AND {alive("m")}) $$
+"""  # noqa: S608
+
+_CLOCK = ((_SQL / "clock_1.sql").read_text(encoding="utf-8"),)
+_QUOTA = (_KEY_SALT, _IS_ALIVE, (_SQL / "quota_1.sql").read_text(encoding="utf-8"))
+
+MIGRATIONS: Sequence[Migration] = (Migration(1, (*_CLOCK, *TABLES, *SHARED_TABLES, *_QUOTA)),)
 
 
 class SchemaState(NamedTuple):

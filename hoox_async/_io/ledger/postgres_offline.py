@@ -27,8 +27,7 @@ from .ledger import Ledger, in_states
 from .postgres import PostgresEngine
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, in_schema, read_state
-from .postgres_names import require_schema, require_workspace_name
-from .postgres_url import DatabaseUrl
+from .postgres_url import DatabaseUrl, require_schema, require_workspace_name
 from .transaction import Transaction
 
 DEFAULT_SCHEMA = "hoox"
@@ -44,7 +43,8 @@ class OfflineWorkspace(Ledger):
     """The ledger of a workspace that is not bound to a key here: to read, to prune, to change caps."""
 
     def __init__(self, connections: Connections, schema: str, workspace: str, number: int) -> None:
-        super().__init__(PostgresEngine(connections, postgres(schema)), Place(number, _NOBODY), newer=True)
+        super().__init__(newer=True)
+        self._begin(PostgresEngine(connections, postgres(schema)), Place(number, _NOBODY))
         self._connections = connections
         self._schema = schema
         self._workspace = workspace

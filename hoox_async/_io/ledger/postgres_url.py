@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL database, read without ever showing a password.
+"""The URL of a PostgreSQL database, read without ever showing a password, and the names in it.
 
 libpq quotes what it can't read, and what it can't read may be a part of a password that was not
 percent-encoded: ``p@ss`` leaves ``ss`` in the host's name. So its messages about a URL are never shown, and a
@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from ..._core.intents.keys import is_name
 from ...errors import ConfigurationError
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -60,6 +61,20 @@ class DatabaseUrl:
         """The text of an error, or a placeholder where a secret of the URL is in it."""
         secrets = [str(self.parameters[name]) for name in _SECRETS if self.parameters.get(name)]
         return "(not shown)" if any(secret in text for secret in secrets) else text
+
+
+def require_workspace_name(name: str) -> str:
+    """The name. Raises `ConfigurationError` for one that no workspace can have."""
+    if not is_name(name) or len(name) > 200:
+        raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
+    return name
+
+
+def require_schema(schema: str) -> str:
+    """The name. Raises `ConfigurationError` for one that no schema can have here: % marks our parameters."""
+    if not is_name(schema) or len(schema.encode()) > 63 or "%" in schema:
+        raise ConfigurationError("schema: expected the name of a schema, of at most 63 bytes and without %")
+    return schema
 
 
 def import_psycopg() -> None:

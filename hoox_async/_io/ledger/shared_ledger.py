@@ -15,8 +15,7 @@ from ...errors import StoreError
 from ..logs import failures_logged
 from ..protocols import Coordination, SharedPermits, Workspace
 from . import statements as sql
-from . import workspace_statements
-from .binding import Binding, bind
+from .binding import bind
 from .intent_rows import Place, Row, Written, from_units
 from .ledger import Ledger
 from .member import Member
@@ -36,14 +35,12 @@ class SharedLedger(Ledger):
     """
 
     def __init__(self, database: PostgresDatabase, workspace: str, *, owns_database: bool = False) -> None:
+        super().__init__(newer=True)
         self._database = database
         self._workspace = workspace
         self._owns_database = owns_database
-        self._place = Place(0, "")  # until it is open
         self._member: Member | None = None
         self._quota = 0
-        self._binding: Binding | None = None
-        self._key_confirmed = False
         self._listeners: list[Callable[[Intent], None]] = []
 
     def __repr__(self) -> str:
@@ -103,8 +100,7 @@ class SharedLedger(Ledger):
             if self._owns_database:
                 await self._database.open()
             member = self._database.require_member()
-            super().__init__(member.engine, Place(0, member.id), newer=True)
-            self._hooks = workspace.hooks
+            self._begin(member.engine, Place(0, member.id), workspace.hooks)
             self._member = member
             row, self._binding = await bind(
                 member.engine, self._workspace, workspace, self.name, self._is_free
@@ -112,7 +108,6 @@ class SharedLedger(Ledger):
             self._place, self._quota = Place(row.id, member.id, workspace.hooks != "none"), row.quota
             await self._mark_own_as_unknown()
             member.open_workspace(row.id, self._publish)
-            self._key_confirmed = False
         except BaseException:
             self._member = None
             await self._release()
@@ -159,7 +154,7 @@ class SharedLedger(Ledger):
         if not self._key_confirmed and member is not None and binding is not None:
             self._key_confirmed = True  # if the write fails, the next session does it again
             fingerprint = binding.fingerprint.hex()
-            write = self._write(workspace_statements.CONFIRM_KEY, fingerprint=fingerprint)
+            write = self._write(sql.CONFIRM_KEY, fingerprint=fingerprint)
             member.spawn(write, "hoox-confirm-key")
 
     async def plan(self, intent: Intent) -> Intent:

@@ -13,7 +13,7 @@ from typing import Self
 
 from ..._core.intents.intent import Intent
 from ...errors import StoreError
-from . import missing_wal, sqlite_schema, workspace_statements
+from . import missing_wal, sqlite_schema, statements
 from .binding import Copied
 from .intent_rows import Row
 from .ledger import page_of
@@ -156,7 +156,7 @@ def _base_url(db: sqlite3.Connection, path: str) -> str:
 
 def copied_in(tx: Transaction) -> Copied:
     """What a file tells of copies by `copy_store`."""
-    [rows] = tx.ask((workspace_statements.COPY, {"name": sqlite_schema.FILE_WORKSPACE}))
+    [rows] = tx.ask((statements.COPY, {"name": sqlite_schema.FILE_WORKSPACE}))
     return Copied(*rows[0]) if rows else Copied()
 
 
