@@ -10,10 +10,9 @@ import request_strategies as our
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoox_async import Endpoint, ImageAvatar, LookEdit, LookRef, PromptAvatar, Request
 from hoox_async._api import endpoints
-from hoox_async._api.endpoints import Endpoint, WireRequest, request_body
-from hoox_async._api.models import LookRef
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.endpoints import WireRequest, request_body
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

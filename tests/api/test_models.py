@@ -9,8 +9,8 @@ import pytest
 import request_strategies as our
 from hypothesis import given
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.pictures import Picture
+from hoox_async import Look, LookRef, LookStatus, Picture
+from hoox_async._api.models import LookFailure
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

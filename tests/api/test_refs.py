@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hoox_async._api.models import HasRef, Look, LookRef, LookStatus, ref_in, ref_of
+from hoox_async import Look, LookRef, LookStatus
+from hoox_async._api.models import HasRef, ref_in, ref_of
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

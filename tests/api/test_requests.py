@@ -17,23 +17,23 @@ from typing import Any, get_type_hints
 import attrs
 import pytest
 
-from hoox_async._api.endpoints import request_body
-from hoox_async._api.models import HasRef, Look, LookRef, LookStatus
-from hoox_async._api.requests import (
+from hoox_async import (
     Format,
+    HooxSession,
     ImageAvatar,
+    Look,
     LookEdit,
+    LookRef,
+    LookStatus,
     PromptAvatar,
     Request,
     Resolution,
     Style,
-    content_of,
-    fields_of,
-    sent_content,
-    with_source_ref,
 )
+from hoox_async._api.endpoints import request_body
+from hoox_async._api.models import HasRef
+from hoox_async._api.requests import content_of, fields_of, sent_content, with_source_ref
 from hoox_async._core.intents.keys import digest
-from hoox_async._session import HooxSession
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

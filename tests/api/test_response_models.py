@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from hoox_async import LookDetails, LookRef, LookStatus
 from hoox_async._api import responses
-from hoox_async._api.models import LookDetails, LookFailure, LookRef, LookStatus
+from hoox_async._api.models import LookFailure
 from hoox_async._api.responses import look_from_details, parse_failure
 
 REF = LookRef("avtr_abc", "look_123")

@@ -13,9 +13,10 @@ import request_strategies as our
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hoox_async import LookRef, LookStatus
 from hoox_async._api import responses
 from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.models import LookRef, LookStatus, ServerQuota
+from hoox_async._api.models import ServerQuota
 from hoox_async._api.responses import Refused, body_text, read_refusal, short_text
 from hoox_async.errors import (
     ApiError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
 from hoox_async.errors import WebhookRejected
 

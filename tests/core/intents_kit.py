@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
+from hoox_async import Evidence, Look, LookEdit, LookRef, LookStatus, PromptAvatar
+from hoox_async._api.models import LookFailure
+from hoox_async._core.intents.intent import Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hoox_async._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus
+from hoox_async import Avatar, Look, LookDetails, LookRef, LookStatus
+from hoox_async._api.models import LookFailure
 from hoox_async._core.polling import PollRequest, PollScheduler
 
 KIND = ("edit", "2K")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from intents_kit import AT, OTHER, REF, SOURCE, after
 
-from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async import Evidence, Look, LookRef, LookStatus
 from hoox_async._core.intents.candidates import CandidateAges, by_age, keeps_age
-from hoox_async._core.intents.intent import Evidence
 from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,

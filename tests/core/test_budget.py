@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, NO, OTHER, PLANNED, PRICE, REF, REQUEST, SOURCE, STEPS, S, after
 
-from hoox_async._api.models import LookRef
+from hoox_async import Budget, Evidence, LookRef
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.budget import Budget, StoredBudget, charge_changes, charges
-from hoox_async._core.intents.intent import Evidence, Intent
+from hoox_async._core.intents.budget import StoredBudget, charge_changes, charges
+from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._core.intents.transitions import (
     Accept,

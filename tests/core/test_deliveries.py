@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, REF, SOURCE, STEPS, S, after, in_state
 
-from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async import Evidence, Look, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.deliveries import Effect, effect_of, kept_after, must_be_kept
-from hoox_async._core.intents.intent import Evidence
 from hoox_async._core.intents.transitions import (
     Accept,
     MarkUnknown,

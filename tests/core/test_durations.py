@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._api.requests import ImageAvatar, PromptAvatar
+from hoox_async import ImageAvatar, PromptAvatar
 from hoox_async._core.polling.durations import PRIOR_MEDIAN, DurationModels, Durations, kind_of
 
 

@@ -12,8 +12,8 @@ import request_strategies as our
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._api.models import LookRef
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, _known_as
+from hoox_async import ImageAvatar, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async._api.requests import _known_as
 from hoox_async._core.intents.keys import digest, is_key, ordinal_key
 from hoox_async.errors import InvalidRequest
 

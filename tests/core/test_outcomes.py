@@ -11,10 +11,21 @@ import pytest
 import request_strategies as our
 from hypothesis import given
 
-from hoox_async._api.models import HasRef, Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
-from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
+from hoox_async import (
+    BatchItem,
+    Evidence,
+    Look,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    Outcome,
+    OutcomeState,
+    PromptAvatar,
+)
+from hoox_async._api.models import HasRef, LookFailure
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.intent import Attempt, Intent, IntentState, Reason
+from hoox_async._core.intents.outcomes import error_of, outcome_of
 from hoox_async.errors import (
     BadRequest,
     Conflict,

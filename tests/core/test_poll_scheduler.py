@@ -8,7 +8,7 @@ import math
 import pytest
 from polling_kit import KIND, avatar, look, next_request, ref, scheduler_of
 
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async import LookRef, LookStatus
 from hoox_async._core.polling import LookUpdate, PollKind, PollScheduler
 
 

@@ -6,7 +6,7 @@ import math
 
 from polling_kit import KIND, REASON, avatar, look, next_request, ref, scheduler_of
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._core.polling import LookUpdate, PollKind, PollScheduler
 from hoox_async.errors import ServerError
 

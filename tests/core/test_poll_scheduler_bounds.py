@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from polling_kit import KIND, avatar, look, ref
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._core.polling import PollKind, PollScheduler
 from hoox_async._core.polling.durations import Durations
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from polling_kit import KIND, avatar, look, next_request, ref, scheduler_of
 
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async import LookRef, LookStatus
 from hoox_async._core.polling import PollKind, PollScheduler
 from hoox_async.errors import (
     AuthenticationError,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polling_kit import REASON, URL, avatar, look, ref
 
-from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async import Look, LookRef, LookStatus
 from hoox_async._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler
 from hoox_async.errors import NotFound, RateLimited, ServerError, TransportError, UnexpectedResponse
 

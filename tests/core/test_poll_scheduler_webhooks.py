@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from polling_kit import KIND, look, next_request, ref
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._core.polling import PollScheduler
 from hoox_async._core.polling.delivery_losses import DeliveryLosses
 from hoox_async.errors import TransportError

@@ -12,8 +12,8 @@ import request_strategies as our
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, PrunedRequest
+from hoox_async import ImageAvatar, Look, LookEdit, LookRef, LookStatus, PromptAvatar, PrunedRequest
+from hoox_async._api.models import LookFailure
 from hoox_async._core.intents.intent import Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import error_of, outcome_of
 from hoox_async._core.intents.pruning import PRUNABLE, may_be_pruned, prune, settled_at

@@ -16,11 +16,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from intents_kit import after
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, _known_as
+from hoox_async import Evidence, ImageAvatar, Look, LookEdit, LookRef, LookStatus, PromptAvatar, Request
+from hoox_async._api.models import LookFailure
+from hoox_async._api.requests import _known_as
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents import records
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
+from hoox_async._core.intents.intent import Attempt, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.records import (
     dump_delivery,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hoox_async._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from hoox_async import Timeouts
+from hoox_async._core.settings import BASE_URL, check_api_key, check_base_url, check_rate
 from hoox_async.errors import ConfigurationError
 
 

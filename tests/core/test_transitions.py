@@ -25,8 +25,8 @@ from intents_kit import (
     in_state,
 )
 
-from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Reason
+from hoox_async import Evidence, Look, LookRef, LookStatus
+from hoox_async._core.intents.intent import Attempt, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     TRANSITIONS,
     Accept,

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, NO, OTHER, PLANNED, PRICE, SOURCE, S, after, in_state
 
-from hoox_async._api.models import LookRef
-from hoox_async._api.requests import FREE, LookEdit
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async import Evidence, LookEdit, LookRef
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import (
     Accept,
     Drop,

@@ -21,9 +21,9 @@ from intents_kit import (
     in_state,
 )
 
-from hoox_async._api.models import LookRef
+from hoox_async import Evidence, LookRef
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import (
     Accept,
     IllegalTransition,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
-from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async import Evidence, Look, LookRef, LookStatus
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.intent import Evidence, Intent, Reason
+from hoox_async._core.intents.intent import Intent, Reason
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._core.intents.transitions import (
     Accept,

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from hoox_async import Trouble
 from hoox_async._core.trouble import (
     AWAY_AFTER,
     NO_ANSWER,
@@ -13,7 +14,6 @@ from hoox_async._core.trouble import (
     Outage,
     Sign,
     Signs,
-    Trouble,
     find_trouble,
     outage_after,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._api.models import LookRef
+from hoox_async import LookRef
 from hoox_async._io.downloads import (
     Fetch,
     file_name,

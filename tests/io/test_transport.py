@@ -14,9 +14,8 @@ from aioresponses import aioresponses
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, KEY, POST, SHORT, STATUS, transport_to
 
-from hoox_async import HooxSession, Look, LookStatus, Timeouts
-from hoox_async._api.endpoints import Endpoint, WireRequest
-from hoox_async._api.models import LookRef
+from hoox_async import Endpoint, HooxSession, Look, LookRef, LookStatus, Timeouts
+from hoox_async._api.endpoints import WireRequest
 from hoox_async._api.responses import read_status
 from hoox_async._io.transport import HttpTransport
 from hoox_async.errors import NotSent, SessionClosed, StoreError, TransportError, UnexpectedResponse

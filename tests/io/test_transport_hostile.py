@@ -12,9 +12,8 @@ import pytest
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, POST, SHORT, transport_to
 
-from hoox_async import Timeouts
-from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
-from hoox_async._api.models import LookRef
+from hoox_async import Endpoint, LookRef, Timeouts
+from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._api.responses import read_accepted, read_status
 from hoox_async._io.downloads import read_picture
 from hoox_async._io.transport import PictureFetcher

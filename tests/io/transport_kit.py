@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hoox_async import Timeouts
-from hoox_async._api.endpoints import Endpoint, WireRequest, status_request
-from hoox_async._api.models import LookRef
+from hoox_async import Endpoint, LookRef, Timeouts
+from hoox_async._api.endpoints import WireRequest, status_request
 from hoox_async._io.transport import HttpTransport
 
 KEY = "hx_live_marked"

@@ -12,9 +12,9 @@ from shared_memory_kit import MemoryDatabase
 from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
 
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async.postgres import PostgresDatabase
 
 SHARED = ["shared memory", "postgres"]
 

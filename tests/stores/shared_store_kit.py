@@ -10,11 +10,11 @@ from postgres_kit import Server
 from shared_memory_kit import MemoryDatabase, SharedMemory
 from store_kit import WORKSPACE
 
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.intent_rows import Row
 from hoox_async._io.ledger.member import Member
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.ledger.statements import ROW
+from hoox_async.postgres import PostgresDatabase
 
 LEASE = 10.0
 

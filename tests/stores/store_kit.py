@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._core.intents.intent import Evidence, Intent
+from hoox_async import Evidence, ImageAvatar, Look, LookEdit, LookRef, LookStatus, PromptAvatar, Request
+from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.transitions import Accept, Send, Settle
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger

@@ -9,13 +9,13 @@ from typing import Any
 from postgres_kit import Server
 from store_kit import CREATE, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._api.models import LookStatus
+from hoox_async import LookStatus
 from hoox_async._core.intents.records import dump_intent
 from hoox_async._core.intents.transitions import MarkUnknown, Replace, Resend, Revert, advance
 from hoox_async._io.ledger import statements as sql
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.dialect import postgres as dialect_of
 from hoox_async._io.ledger.failover import RecentWrite, restore
+from hoox_async.postgres import PostgresDatabase
 
 LOST = MarkUnknown("dropped")
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState, Reason
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Reject, Transition

@@ -15,7 +15,7 @@ from shared_memory_kit import SharedMemory
 from shared_store_kit import MemoryWorld, Process
 from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._api.models import LookRef
+from hoox_async import LookRef
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import MarkUnknown

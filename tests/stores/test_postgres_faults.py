@@ -18,8 +18,8 @@ import pytest
 from postgres_kit import Proxy, Server
 from store_kit import WORKSPACE, accept, child, planned, send
 
-from hoox_async._api.models import LookRef
-from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async import Evidence, LookRef
+from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Accept, IllegalTransition, Revert
 from hoox_async._io.ledger.intent_rows import Row
 from hoox_async._io.ledger.shared_ledger import SharedLedger

@@ -19,9 +19,9 @@ from store_kit import WORKSPACE
 
 from hoox_async import HooxSession
 from hoox_async._io.ledger import postgres
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.postgres_connections import execute_message
 from hoox_async._io.protocols import Coordination
+from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space
 
 MINUTE = 60.0

@@ -12,8 +12,7 @@ import pytest
 from store_kit import WORKSPACE
 from test_store_prune import LONG_AGO, SECRET, fill
 
-from hoox_async import BatchReport, PrunedRequest, backup_store, prune_store, recover_store
-from hoox_async._api.models import LookRef
+from hoox_async import BatchReport, LookRef, PrunedRequest, backup_store, prune_store, recover_store
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.ledger import postgres
 from hoox_async._io.ledger.ledger import Ledger

@@ -12,14 +12,13 @@ from store_kit import WORKSPACE, accept, planned, send, settle
 
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import postgres_migrations as migrations
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.postgres_checks import ServerFacts
 from hoox_async._io.ledger.postgres_connections import Connections
 from hoox_async._io.ledger.postgres_migrations import MIGRATIONS, Migration
 from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async._io.protocols import Workspace
 from hoox_async.errors import ConfigurationError, StoreError, StoreMismatch
-from hoox_async.postgres import migrate_database, workspace_exists
+from hoox_async.postgres import PostgresDatabase, migrate_database, workspace_exists
 
 NEXT = MIGRATIONS[-1].version + 1
 NEXT_SQL = """

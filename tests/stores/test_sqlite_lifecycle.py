@@ -13,7 +13,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger.local_ledger import FileLedger

@@ -22,10 +22,9 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._api.models import LookRef, LookStatus
-from hoox_async._api.requests import LookEdit
+from hoox_async import Evidence, LookEdit, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import (
     Accept,
     Correct,

@@ -16,7 +16,7 @@ from store_kit import (
     send,
 )
 
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger.ledger import Ledger

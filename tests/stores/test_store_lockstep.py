@@ -27,9 +27,9 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._api.models import LookStatus
+from hoox_async import Evidence, LookStatus
 from hoox_async._core.intents.budget import charges
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
+from hoox_async._core.intents.intent import Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     AddCandidates,
     Drop,
@@ -42,9 +42,9 @@ from hoox_async._core.intents.transitions import (
     Revert,
     Transition,
 )
-from hoox_async._io.ledger.database import PostgresDatabase
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import BudgetExceeded
+from hoox_async.postgres import PostgresDatabase
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, accept, child, planned, send
 
-from hoox_async._api.models import LookRef
+from hoox_async import LookRef
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import advance
 from hoox_async._io.ledger.local_ledger import FileLedger

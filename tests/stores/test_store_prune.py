@@ -12,8 +12,18 @@ import pytest
 from blockbuster import blockbuster_ctx
 from store_kit import SOURCE, WORKSPACE, accept, planned, send
 
-from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, PromptAvatar, PrunedRequest, prune_store
-from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async import (
+    BatchItem,
+    BatchReport,
+    BatchRunner,
+    Look,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    PromptAvatar,
+    PrunedRequest,
+    prune_store,
+)
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
 from hoox_async._io.ledger import ledger
