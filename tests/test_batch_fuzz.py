@@ -24,13 +24,9 @@ from typing import Any, NamedTuple
 import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from internals_kit import Intent, Ledger, MarkUnknown, MemoryLedger, Transition, open_store
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import MarkUnknown, Transition
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._io.ledger.opening import open_store
 from hoox_async.errors import HooxError, KeyConflict, SessionClosed, StoreError
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop

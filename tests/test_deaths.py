@@ -17,11 +17,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from internals_kit import SharedLedger, runtime_of
 from postgres_kit import Proxy, Server
 
 from hoox_async import HooxSession, LookEdit, LookJob, LookRef, Timeouts
-from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, OutcomeUnknown, StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import Fault, Sandbox

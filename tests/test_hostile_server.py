@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
+from internals_kit import HttpTransport, PictureFetcher, read_picture, read_status, status_request
 
 from hoox_async import (
     ConfigurationError,
@@ -22,10 +23,8 @@ from hoox_async import (
     TransportError,
     UnexpectedResponse,
 )
-from hoox_async._api.endpoints import AVATAR_BYTES, status_request
-from hoox_async._api.responses import read_status
-from hoox_async._io.downloads import MAX_BYTES, read_picture
-from hoox_async._io.transport import HttpTransport, PictureFetcher
+from hoox_async._api.endpoints import AVATAR_BYTES
+from hoox_async._io.downloads import MAX_BYTES
 
 KEY = "hx_live_0123456789abcdef"
 REF = LookRef("avtr_1", "look_1")

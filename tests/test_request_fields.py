@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from internals_kit import Intent, digest, dump_intent, load_intent
 
 from hoox_async import (
     HooxSession,
@@ -27,9 +28,6 @@ from hoox_async._api.requests import RequestField, fields_of, json_value
 from hoox_async._cli import run
 from hoox_async._cli.campaign.parse import parse_campaign
 from hoox_async._cli.request_fields import FIELDS, changed_fields, described
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._report.jsonl import outcome_record
 from hoox_async._report.look_cards import sections
 from hoox_async._report.page_pictures import SheetPicture

@@ -9,25 +9,27 @@ from typing import Any
 import attrs
 import pytest
 from batch_kit import PICTURE
+from internals_kit import (
+    Accept,
+    BatchOptions,
+    Drop,
+    Intent,
+    IntentState,
+    Item,
+    MarkUnknown,
+    Reason,
+    Reject,
+    Send,
+    Settle,
+    decide_sending,
+    digest,
+    retry_states,
+)
+from internals_kit import advance as step
 
 from hoox_async import Evidence, ImageAvatar, Look, LookEdit, LookRef, LookStatus, OutcomeState
-from hoox_async._batch.admission import (
-    AwaitIntent,
-    AwaitItem,
-    Enqueue,
-    Finish,
-    Resume,
-    admit,
-    after_source,
-    decide_sending,
-)
+from hoox_async._batch.admission import AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from hoox_async._batch.item_outcomes import unsent, without_credits
-from hoox_async._batch.items import Item
-from hoox_async._batch.options import BatchOptions, retry_states
-from hoox_async._core.intents.intent import Intent, IntentState, Reason
-from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Reject, Send, Settle
-from hoox_async._core.intents.transitions import advance as step
 from hoox_async.errors import HooxError, InvalidRequest, KeyConflict
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

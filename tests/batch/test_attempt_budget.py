@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 from batch_kit import avatar, edits, opened, space_of, states
+from internals_kit import StoredBudget
 
 from hoox_async import BatchRunner, Budget, LookEdit
-from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._session.submit import AttemptBudget, SessionBudgets
 from hoox_async.errors import BudgetExceeded
 

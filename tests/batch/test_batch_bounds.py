@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Collection, Iterator
 
 import pytest
 from batch_kit import PICTURE, avatar, edits, now, opened, space_of
+from internals_kit import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT, Intent, runtime_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async._batch import window
-from hoox_async._batch.window import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
-from hoox_async._core.intents.intent import Intent
-from hoox_async._session import runtime_of
 from hoox_async.sandbox import Space
 
 pytestmark = pytest.mark.virtual_time

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from batch_kit import PICTURE, avatar, counts, edits, opened, prompts, space_of
+from internals_kit import Intent, MemoryLedger
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit
-from hoox_async._core.intents.intent import Intent
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Sandbox
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of, states
+from internals_kit import Intent, MemoryLedger
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Intent
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import BudgetExceeded, InvalidRequest, StoreError
 from hoox_async.sandbox import Fault
 

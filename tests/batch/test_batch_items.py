@@ -10,10 +10,11 @@ import pytest
 from batch_kit import PICTURE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals_kit import Item
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, Outcome, OutcomeState, PromptAvatar
 from hoox_async._batch.input_reader import BatchInput
-from hoox_async._batch.items import Item, KeyAssigner
+from hoox_async._batch.items import KeyAssigner
 from hoox_async.errors import InvalidRequest
 
 EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")

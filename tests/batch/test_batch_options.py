@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from batch_kit import opened, space_of
+from internals_kit import IntentState, retry_states
 
 from hoox_async import BatchRunner, OutcomeState
-from hoox_async._batch.options import retry_states
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import ConfigurationError
 
 WRONG: list[dict[str, Any]] = [

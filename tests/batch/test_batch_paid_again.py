@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of, states
+from internals_kit import Clock, Intent, IntentState, MemoryLedger, Send, Settle, Transition
 from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, Look, LookEdit, LookRef, LookStatus
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Send, Settle, Transition
-from hoox_async._io.clock import Clock
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
 from hoox_async.webhooks import WebhookHub

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from batch_kit import PICTURE, QUICK, avatar, edits, opened, prompts, space_of, states
+from internals_kit import MemoryLedger
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import (
     GenerationFailed,
     InvalidRequest,

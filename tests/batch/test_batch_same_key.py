@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
+from internals_kit import IntentState, runtime_of
 from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, InsufficientCredits, KeyConflict, SessionClosed
 from hoox_async.sandbox import Fault
 

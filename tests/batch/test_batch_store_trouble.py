@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, stopped
+from internals_kit import Accept, Intent, MarkUnknown, MemoryLedger, Send, Transition
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import Accept, MarkUnknown, Send, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
 

@@ -8,28 +8,32 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of
-from session_kit import store_of
-
-from hoox_async import BatchRunner, Evidence, Look, LookEdit, LookRef, LookStatus
-from hoox_async._batch.admission import decide_sending
-from hoox_async._batch.item_outcomes import unrecorded
-from hoox_async._batch.items import Item
-from hoox_async._batch.options import BatchOptions, retry_states
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.send_decision import Decision, Outstanding, SendDecision
-from hoox_async._core.intents.transitions import (
+from internals_kit import (
     Accept,
+    BatchOptions,
+    Intent,
+    IntentState,
+    Item,
     MarkUnknown,
+    Outstanding,
     Replace,
     Resend,
     Revert,
     Send,
+    SendDecision,
     Settle,
     Transition,
     advance,
+    decide_sending,
+    digest,
+    retry_states,
+    runtime_of,
 )
-from hoox_async._session import runtime_of
+from session_kit import store_of
+
+from hoox_async import BatchRunner, Evidence, Look, LookEdit, LookRef, LookStatus
+from hoox_async._batch.item_outcomes import unrecorded
+from hoox_async._core.intents.send_decision import Decision
 from hoox_async.errors import KeyConflict, StoreError
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from batch_kit import space_of
+from internals_kit import runtime_of
 from machines_kit import LEASE, Machine, machines
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, Budget, ImageAvatar, LookEdit, PromptAvatar
 from hoox_async._io.ledger.intent_rows import to_units
 from hoox_async._io.ledger.statements import SET_CAP
-from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BudgetExceeded,
     ConfigurationError,

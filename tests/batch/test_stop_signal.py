@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from internals_kit import StopSignal
 
-from hoox_async._batch.stop_signal import Stopped, StopSignal
+from hoox_async._batch.stop_signal import Stopped
 from hoox_async.errors import HooxError
 
 pytestmark = pytest.mark.both_loops

@@ -6,11 +6,9 @@ from collections.abc import Collection
 
 import pytest
 from batch_kit import avatar, lose, opened, space_of
+from internals_kit import Intent, MarkUnknown, MemoryLedger, Transition
 
 from hoox_async import BatchRunner, LookEdit
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import MarkUnknown, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

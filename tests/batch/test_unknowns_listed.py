@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from batch_kit import arrives, avatar, lose, opened, space_of
+from internals_kit import runtime_of
 from session_kit import store_of
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._session import runtime_of
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

@@ -7,11 +7,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from internals_kit import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT, Item, StopSignal
 
 from hoox_async import ImageAvatar, Look, LookRef, LookStatus, Outcome, OutcomeState
-from hoox_async._batch.items import Item
-from hoox_async._batch.stop_signal import StopSignal
-from hoox_async._batch.window import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT, BatchWindow
+from hoox_async._batch.window import BatchWindow
 
 REQUEST = ImageAvatar(["https://example.com/a.jpg"])
 OUTCOME = Outcome("a", REQUEST, OutcomeState.UNSENT)

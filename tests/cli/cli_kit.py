@@ -9,7 +9,19 @@ from typing import Any, NamedTuple
 import pytest
 from frozen_door_kit import fits
 
-from hoox_async._cli.main import run
+from hoox_async._cli.app import build as build
+from hoox_async._cli.batch.options import BatchOptions as BatchOptions
+from hoox_async._cli.batch.run import ProgressDisplay as ProgressDisplay
+from hoox_async._cli.batch.run import RunState as RunState
+from hoox_async._cli.campaign.builder import ItemOrigin as ItemOrigin
+from hoox_async._cli.campaign.parse import parse_campaign as parse_campaign
+from hoox_async._cli.campaign.parse import read_campaign as read_campaign
+from hoox_async._cli.campaign.problems import CampaignError as CampaignError
+from hoox_async._cli.campaign.problems import Problem as Problem
+from hoox_async._cli.commands.unknowns import parse_decisions as parse_decisions
+from hoox_async._cli.main import run as run
+from hoox_async._cli.selection import read_picks as read_picks
+from hoox_async._cli.terminal import Terminal as Terminal
 from hoox_async.sandbox import Sandbox
 
 # two avatars of the sandbox's public catalogue, so that no look waits for an avatar

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
+from cli_kit import ItemOrigin, parse_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
-from hoox_async._cli.campaign.builder import ItemOrigin
-from hoox_async._cli.campaign.parse import parse_campaign
 from hoox_async._cli.pictures import PLACEHOLDERS, check_template, picture_name, safe_part
 
 # the names that Windows keeps for devices, with any suffix

@@ -6,12 +6,11 @@ import json
 from typing import Literal
 
 import pytest
+from cli_kit import CampaignError, parse_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar, Style
-from hoox_async._cli.campaign.parse import parse_campaign
-from hoox_async._cli.campaign.problems import CampaignError
 
 Kind = Literal["csv", "jsonl"]
 

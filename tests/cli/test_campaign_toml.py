@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from cli_kit import CampaignError, ItemOrigin, Problem, parse_campaign, read_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +21,6 @@ from hoox_async import (
     Resolution,
     Style,
 )
-from hoox_async._cli.campaign.builder import ItemOrigin
-from hoox_async._cli.campaign.parse import parse_campaign, read_campaign
-from hoox_async._cli.campaign.problems import CampaignError, Problem
 from hoox_async._cli.campaign.toml_file import TomlPositions
 
 ROOT = Path(__file__).parents[2]

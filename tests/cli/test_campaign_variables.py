@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from cli_kit import BatchOptions, CampaignError, Problem, parse_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import ConfigurationError
-from hoox_async._cli.batch.options import BatchOptions
 from hoox_async._cli.batch.plan import choose
 from hoox_async._cli.campaign.builder import Campaign
-from hoox_async._cli.campaign.parse import parse_campaign
-from hoox_async._cli.campaign.problems import CampaignError, Problem
 from hoox_async._cli.campaign.variables import parse_settings
 from hoox_async._cli.selection import Selection
 

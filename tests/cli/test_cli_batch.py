@@ -13,12 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, Done, campaign
+from cli_kit import AVATARS, CAMPAIGN, ITEMS, BatchOptions, Cli, Done, Terminal, campaign
 
 from hoox_async import BatchItem, Estimate, LookEdit, Outcome, OutcomeState
-from hoox_async._cli.batch.options import BatchOptions
 from hoox_async._cli.batch.plan import Plan, show_items, show_plan
-from hoox_async._cli.terminal import Terminal
 from hoox_async._io import downloads
 from hoox_async.sandbox import Fault, Sandbox
 

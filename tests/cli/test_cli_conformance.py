@@ -13,10 +13,9 @@ from typing import Any
 
 import attrs
 import pytest
-from cli_kit import Cli, Done
+from cli_kit import Cli, Done, Terminal
 
 from hoox_async import ImageAvatar, LookEdit
-from hoox_async._cli.terminal import Terminal
 from hoox_async._conformance.assumptions import Fact
 from hoox_async._conformance.step_runner import SpellingTransport
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space

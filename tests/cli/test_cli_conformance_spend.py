@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import Cli, Done
+from cli_kit import Cli, Done, Terminal
 from test_cli_conformance import QUICK, Needles, facts_of, report_of, steps_of, with_deliveries
 
-from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space
 
 PUBLIC = "avtr_public_ada:look_public_ada"

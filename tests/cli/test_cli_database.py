@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from cli_kit import ITEMS, Cli, campaign
+from internals_kit import MIGRATIONS
 
 from hoox_async._cli.commands.store import parse_age
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
 from hoox_async._cli.text import shown_url, without_urls
-from hoox_async._io.ledger.postgres_migrations import MIGRATIONS
 from hoox_async.errors import ConfigurationError
 from hoox_async.postgres import CopyResult, PostgresDatabase
 from hoox_async.sandbox import Fault

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import Cli, campaign
+from cli_kit import Cli, Terminal, campaign, parse_decisions
 
 from hoox_async import HooxSession, LookRef, Outcome, OutcomeState, OutcomeUnknown, PromptAvatar
 from hoox_async._cli.commands import unknowns as command
-from hoox_async._cli.commands.unknowns import Decision, parse_decisions, plan_decisions
-from hoox_async._cli.terminal import Terminal
+from hoox_async._cli.commands.unknowns import Decision, plan_decisions
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault
 

@@ -9,12 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli_kit import Cli
+from cli_kit import Cli, Terminal, run
 
 from hoox_async._cli import text
-from hoox_async._cli.main import run
 from hoox_async._cli.options import program
-from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
 from hoox_async._core.intents import costs
 from hoox_async._report import formatting

@@ -9,10 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli_kit import AVATARS, CAMPAIGN, Cli, campaign
+from cli_kit import AVATARS, CAMPAIGN, Cli, campaign, parse_campaign, read_picks
 
-from hoox_async._cli.campaign.parse import parse_campaign
-from hoox_async._cli.selection import PICKS_FORMAT, read_picks
+from hoox_async._cli.selection import PICKS_FORMAT
 from hoox_async.sandbox import Fault
 
 PICKED = ("alex/podcast", "noor/stage")

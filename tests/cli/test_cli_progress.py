@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from cli_kit import ProgressDisplay, RunState, Terminal
 from rich.console import Console
 
 from hoox_async import Endpoint, OutcomeState, Paused, Progress, QuotaSnapshot, RequestSent
-from hoox_async._cli.batch.run import ProgressDisplay, RunState, line_pause
+from hoox_async._cli.batch.run import line_pause
 from hoox_async._cli.pictures import INDEX_NAME, PictureIndex, read_picture_index
-from hoox_async._cli.terminal import Terminal
 
 
 def _state(*, done: int = 0, in_flight: int = 0, total: int = 10, left: float | None = 65.0) -> RunState:

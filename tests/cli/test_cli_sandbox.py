@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import unused_port
+from cli_kit import run
 
 from hoox_async import StoreMismatch
-from hoox_async._cli.main import run
 from hoox_async.sandbox import Fault, Sandbox
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from cli_kit import CAMPAIGN, Cli
+from cli_kit import CAMPAIGN, Cli, RunState, Terminal
 from PIL import Image
 
 from hoox_async import (
@@ -22,9 +22,8 @@ from hoox_async import (
     Outcome,
     OutcomeState,
 )
-from hoox_async._cli.batch.run import PictureTarget, RunState, TerminalRun
+from hoox_async._cli.batch.run import PictureTarget, TerminalRun
 from hoox_async._cli.pictures import FourKGuard, SavedPicture
-from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, InProcessTransport, Sandbox, Space
 
 SMALL = "540 \N{MULTIPLICATION SIGN} 960"

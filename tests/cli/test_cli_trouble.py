@@ -7,7 +7,7 @@ import logging
 from decimal import Decimal
 
 import pytest
-from cli_kit import Cli
+from cli_kit import Cli, ProgressDisplay, RunState, Terminal
 from rich.console import Console
 
 from hoox_async import (
@@ -28,9 +28,7 @@ from hoox_async import (
     RequestFailed,
     RequestSent,
 )
-from hoox_async._cli.batch.run import ProgressDisplay, RunState
 from hoox_async._cli.batch.summary import _reasons
-from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.waiting import ApiWatch, TroubleLines, shown_instead_of_logged
 from hoox_async.sandbox import Fault
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from cli_kit import AVATARS, Cli, campaign
+from internals_kit import FileLock
 
-from hoox_async._io.ledger.file_lock import FileLock
 from hoox_async.sandbox import Fault
 
 

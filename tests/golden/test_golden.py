@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import Intent, digest, dump_intent, load_intent
 
 from hoox_async import PrunedRequest
 from hoox_async._cli.campaign.parse import read_campaign
 from hoox_async._cli.commands.unknowns import parse_decisions
 from hoox_async._cli.selection import read_picks
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import outcome_of
-from hoox_async._core.intents.records import dump_intent, load_delivery, load_intent
+from hoox_async._core.intents.records import load_delivery
 from hoox_async._report.jsonl import outcome_record
 
 VERSIONS = sorted(folder for folder in Path(__file__).parent.iterdir() if (folder / "intents.jsonl").exists())

@@ -6,8 +6,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
+from internals_kit import Clock
 
-from hoox_async._io.clock import Clock
 from hoox_async.testing import VirtualTimeLoop
 
 

@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import Fetched, read_picture
 
 from hoox_async import LookRef
-from hoox_async._io.downloads import (
-    Fetch,
-    file_name,
-    measure_picture,
-    picture_target,
-    read_picture,
-    save_picture,
-)
-from hoox_async._io.protocols import Fetched
+from hoox_async._io.downloads import Fetch, file_name, measure_picture, picture_target, save_picture
 from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from internals_kit import Hooks
 from session_kit import on_space, prompt
 
-from hoox_async._io.hooks import CLOSE_WITHIN, Hooks
+from hoox_async._io.hooks import CLOSE_WITHIN
 from hoox_async.errors import ConfigurationError
 from hoox_async.events import Event, Hook, LookSettled, Paused
 

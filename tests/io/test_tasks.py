@@ -7,8 +7,9 @@ import gc
 from itertools import pairwise
 
 import pytest
+from internals_kit import TaskSet
 
-from hoox_async._io.tasks import TaskSet, restarted
+from hoox_async._io.tasks import restarted
 from hoox_async.errors import SessionClosed
 
 pytestmark = pytest.mark.both_loops

@@ -11,13 +11,11 @@ import aiohttp
 import aiohttp.client_exceptions
 import pytest
 from aioresponses import aioresponses
+from internals_kit import HttpTransport, WireRequest, read_status
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, KEY, POST, SHORT, STATUS, transport_to
 
 from hoox_async import Endpoint, HooxSession, Look, LookRef, LookStatus, Timeouts
-from hoox_async._api.endpoints import WireRequest
-from hoox_async._api.responses import read_status
-from hoox_async._io.transport import HttpTransport
 from hoox_async.errors import NotSent, SessionClosed, StoreError, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops

@@ -9,14 +9,12 @@ import zlib
 from typing import Any
 
 import pytest
+from internals_kit import PictureFetcher, WireRequest, WireResponse, read_picture, read_status
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, POST, SHORT, transport_to
 
 from hoox_async import Endpoint, LookRef, Timeouts
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._api.responses import read_accepted, read_status
-from hoox_async._io.downloads import read_picture
-from hoox_async._io.transport import PictureFetcher
+from hoox_async._api.responses import read_accepted
 from hoox_async.errors import HooxError, NotSent, OutcomeUnknown, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops

@@ -11,14 +11,11 @@ from typing import Any
 
 import attrs
 import pytest
+from internals_kit import Accept, FileLedger, Intent, Send, Workspace
 from report_kit import NOON, dropped, every_state, ready
 
 from hoox_async import BatchReport, Evidence, LookRef, Outcome, OutcomeState, PromptAvatar
 from hoox_async._core.intents.costs import format_amount
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import Accept, Send
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.protocols import Workspace
 from hoox_async._report.formatting import format_duration
 from hoox_async._report.jsonl import write_atomically
 from hoox_async.errors import StoreError

@@ -18,11 +18,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals_kit import Fetched
 from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 
 from hoox_async import BatchReport, ImageAvatar, Look, LookEdit, LookRef, LookStatus, Outcome, OutcomeState
-from hoox_async._io.protocols import Fetched
 from hoox_async._report.look_cards import sections, shared_beginnings
 from hoox_async._report.page_pictures import SheetPicture, file_stem
 from hoox_async._report.pages import render

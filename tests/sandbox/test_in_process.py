@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from internals_kit import WireRequest, WireResponse
 
 from hoox_async import Endpoint
-from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async.errors import NotSent, TransportError, UnexpectedResponse
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 import aiohttp
 import pytest
+from internals_kit import image_size
 
-from hoox_async._api.pictures import image_size
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Sandbox
 from hoox_async.sandbox.answers import AnswerForms

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from internals_kit import WireRequest
 
 from hoox_async import Endpoint
-from hoox_async._api.endpoints import WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
 from hoox_async.sandbox.received_requests import IncomingRequest
 from hoox_async.sandbox.webhook_sender import WebhookSender

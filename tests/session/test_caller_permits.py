@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from internals_kit import Clock, RateLimiter
 
-from hoox_async._io.clock import Clock
-from hoox_async._session.rate_limiter import CallerPermits, RateLimiter
+from hoox_async._session.rate_limiter import CallerPermits
 from hoox_async.errors import NotSent
 
 pytestmark = pytest.mark.virtual_time

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from delivery_kit import PICTURE, Stage, stage
+from internals_kit import Delivery, IntentState
 from session_kit import edit, intent_of, made, prompt, sends
 
 from hoox_async import Evidence, LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import InvalidRequest
 from hoox_async.sandbox import AnswerForms, Space
 

@@ -9,17 +9,12 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
+from internals_kit import Clock, Permit, ProcessQuota, RateLimiter, ServerQuota, TaskSet, WireResponse
 from rate_limiter_kit import most_in_a_minute, virtual
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
-from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.models import ServerQuota
-from hoox_async._io.clock import Clock
 from hoox_async._io.protocols import Learned
-from hoox_async._io.tasks import TaskSet
 from hoox_async._session.database_window import OTHERS_HORIZON, DatabaseWindow
-from hoox_async._session.process_quota import ProcessQuota
-from hoox_async._session.rate_limiter import Permit, RateLimiter
 from hoox_async.errors import NotSent
 from hoox_async.sandbox.quota_window import QuotaWindow
 

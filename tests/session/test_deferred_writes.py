@@ -12,12 +12,20 @@ from typing import Any
 
 import pytest
 from delivery_kit import stage
+from internals_kit import (
+    Accept,
+    Intent,
+    IntentState,
+    MarkUnknown,
+    MemoryLedger,
+    Reject,
+    Revert,
+    Send,
+    Transition,
+)
 from session_kit import edit, intent_of, made, on_space, others, prompt
 
 from hoox_async import BatchItem, BatchRunner, LookStatus, Timeouts
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Accept, MarkUnknown, Reject, Revert, Send, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from delivery_kit import stage
+from internals_kit import IntentState, MemoryLedger
 from session_kit import cancel_and_wait, edit, intents, made, money, now, on_space, prompt, sends, turns
 
 from hoox_async import (
@@ -19,8 +20,6 @@ from hoox_async import (
     LookStatus,
     OutcomeState,
 )
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import ApiError, InvalidRequest, NotSent, SessionClosed
 from hoox_async.sandbox import Space
 

@@ -9,12 +9,11 @@ from random import Random
 from typing import Literal
 
 import pytest
+from internals_kit import LookUpdate, runtime_of
 from session_kit import IntentState, intents, made, now
 from shared_memory_kit import Fault, MemoryDatabase, SharedMemory, no_fault
 
 from hoox_async import HooxSession, Look, LookStatus
-from hoox_async._core.polling import LookUpdate
-from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import InProcessTransport, Space
 

@@ -19,14 +19,11 @@ from random import Random
 from typing import Any, Literal
 
 import pytest
+from internals_kit import BeforeSend, IntentState, WireRequest, WireResponse, runtime_of
 from session_kit import prompt
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, Timeouts
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.protocols import BeforeSend
-from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, OutcomeUnknown, StoreError, TransportError
 from hoox_async.sandbox import InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop

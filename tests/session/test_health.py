@@ -7,12 +7,12 @@ from random import Random
 
 import attrs
 import pytest
+from internals_kit import MemoryLedger
 from rate_limiter_kit import virtual
 from session_kit import edit, made, on_space, prompt
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, LookJob
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async._io.protocols import StoreGauges
 from hoox_async.errors import AuthenticationError, InvalidRequest, OutcomeUnknown, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, InProcessTransport, Space

@@ -10,12 +10,10 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
+from internals_kit import Intent, IntentState, MemoryLedger, runtime_of
 from session_kit import edit, intents, made, on_space, prompt, sends, store_of, turns
 
 from hoox_async import Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import GenerationFailed, HooxError, NotFound, SessionClosed, StoreError, WaitTimeout
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault

@@ -6,17 +6,12 @@ import asyncio
 from random import Random
 
 import pytest
+from internals_kit import Clock, Intent, IntentState, Ledger, MemoryLedger, Settle, runtime_of
 from rate_limiter_kit import virtual
 from session_kit import intents, on_space, prompt, store_of, turns
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import Event, HooxSession, Look, LookRef, LookSettled, LookStatus
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Settle
-from hoox_async._io.clock import Clock
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space
 
 pytestmark = virtual

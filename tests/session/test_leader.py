@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 from delivery_kit import Hub
+from internals_kit import Delivery, WireResponse, runtime_of
 from session_kit import edit, made, prompt, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import BatchItem, BatchRunner, Endpoint, Event, HooxSession, LookSettled, LookStatus
-from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
-from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, StoreError, TransportError
 from hoox_async.sandbox import AnswerForms, Fault, InProcessTransport, Space
 from hoox_async.sandbox.fault_injection import FaultPlan

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from internals_kit import image_size
 from session_kit import on_space, sends
 
 from hoox_async import (
@@ -24,7 +25,6 @@ from hoox_async import (
     PictureSmaller,
     PromptAvatar,
 )
-from hoox_async._api.pictures import image_size
 from hoox_async._io import downloads
 from hoox_async.sandbox import AnswerForms, Fault, Sandbox, Space
 

@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 from delivery_kit import stage
+from internals_kit import IntentState, MemoryLedger, Settle, Transition, runtime_of
 from session_kit import edit, intents, made, now, on_space, prompt, sends
 
 from hoox_async import BatchRunner, ConfigurationError, HooxSession, LookStatus, OutcomeState
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import Settle, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, StoreError
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space

@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 import pytest
+from internals_kit import runtime_of
 from session_kit import edit, made, on_space, others, prompt, sends, turns
 
 from hoox_async import Answered, Event, LookRef, LookStatus
-from hoox_async._session import runtime_of
 from hoox_async.errors import AuthenticationError, NotFound
 from hoox_async.sandbox import Fault
 

@@ -7,15 +7,11 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from internals_kit import Intent, IntentState, LookUpdate, MarkUnknown, Revert, Send, digest, runtime_of
 from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
 from hoox_async import BatchItem, BatchRunner, Look, LookStatus
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.transitions import MarkUnknown, Revert, Send
-from hoox_async._core.polling import LookUpdate
-from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BadRequest,
     InsufficientCredits,

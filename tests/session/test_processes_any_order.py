@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from internals_kit import Intent, IntentState
 from processes_kit import LATE, LEASE, Process, ProcessDatabase, StoreFault
 from session_kit import prompt
 from shared_memory_kit import SharedMemory
 
-from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Space
 from hoox_async.sandbox.fault_injection import FaultPlan

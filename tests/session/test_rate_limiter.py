@@ -9,10 +9,9 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+from internals_kit import Hooks, ServerQuota
 from rate_limiter_kit import INTERVAL, Crowd, most_in_a_minute, virtual
 
-from hoox_async._api.models import ServerQuota
-from hoox_async._io.hooks import Hooks
 from hoox_async.errors import SessionClosed
 from hoox_async.events import Event, Paused
 

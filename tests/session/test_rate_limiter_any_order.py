@@ -7,11 +7,9 @@ from collections.abc import Awaitable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from internals_kit import Clock, Permit, RateLimiter, ServerQuota
 from rate_limiter_kit import most_in_a_minute
 
-from hoox_async._api.models import ServerQuota
-from hoox_async._io.clock import Clock
-from hoox_async._session.rate_limiter import Permit, RateLimiter
 from hoox_async.testing import VirtualTimeLoop
 
 STEPS = st.lists(

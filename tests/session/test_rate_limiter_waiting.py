@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from internals_kit import Clock, Permit, RateLimiter
 from rate_limiter_kit import Crowd, virtual
 from session_kit import turns
 
-from hoox_async._io.clock import Clock
-from hoox_async._session.rate_limiter import Permit, RateLimiter
 from hoox_async.errors import NotSent, RateLimited, SessionClosed
 
 

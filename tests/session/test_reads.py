@@ -8,14 +8,10 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from internals_kit import BeforeSend, Intent, MemoryLedger, Settle, Transition, WireRequest, WireResponse
 from session_kit import made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import Settle, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._io.protocols import BeforeSend
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,

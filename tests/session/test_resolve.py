@@ -8,13 +8,21 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from internals_kit import (
+    Accept,
+    Drop,
+    Intent,
+    IntentState,
+    MarkUnknown,
+    MemoryLedger,
+    Resend,
+    Send,
+    Transition,
+    runtime_of,
+)
 from session_kit import edit, intent_of, made, now, on_space, sends, turns
 
 from hoox_async import Budget, Evidence, HooxSession, ImageAvatar, Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space

@@ -7,30 +7,27 @@ from decimal import Decimal
 
 import attrs
 import pytest
-
-from hoox_async import Evidence, LookEdit, LookRef, PromptAvatar, PrunedRequest
-from hoox_async._core.intents.intent import Intent, IntentState, Reason
-from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.send_decision import (
-    Outstanding,
-    SendDecision,
-    decide_resend,
-    decide_single,
-    key_conflict,
-    send_stored,
-)
-from hoox_async._core.intents.transitions import (
+from internals_kit import (
     Accept,
     Drop,
+    Intent,
+    IntentState,
     MarkUnknown,
     NoteDelivered,
+    Outstanding,
+    Reason,
     Reject,
     Replace,
     Resend,
     Revert,
     Send,
+    SendDecision,
     advance,
+    digest,
 )
+
+from hoox_async import Evidence, LookEdit, LookRef, PromptAvatar, PrunedRequest
+from hoox_async._core.intents.send_decision import decide_resend, decide_single, key_conflict, send_stored
 from hoox_async.errors import BadRequest, HooxError, InvalidRequest, KeyConflict, OutcomeUnknown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

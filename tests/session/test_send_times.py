@@ -9,13 +9,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from internals_kit import BeforeSend, WireRequest, WireResponse, runtime_of
 from rate_limiter_kit import most_in_a_minute
 from session_kit import edit, made, now, on_space
 
 from hoox_async import HooxSession
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._io.protocols import BeforeSend
-from hoox_async._session.session import runtime_of
 from hoox_async.events import Event, RequestSent
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop

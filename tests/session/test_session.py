@@ -15,12 +15,11 @@ import pytest
 from aioresponses import aioresponses
 from blockbuster import blockbuster_ctx
 from door_kit import BASE, KEY, NEW, REF, session_on
+from internals_kit import IntentState, MemoryLedger
 from session_kit import made, on_space, prompt, store_of
 from yarl import URL
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import GenerationFailed, InvalidRequest, NotSent, UnexpectedResponse, WaitTimeout
 from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Sandbox, Space

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aioresponses import aioresponses
 from door_kit import BASE
+from internals_kit import MemoryLedger
 from session_kit import made, on_space, prompt
 from yarl import URL
 
 from hoox_async import HooxSession, LookEdit, LookStatus
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space

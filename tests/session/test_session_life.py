@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 from door_kit import BASE, KEY, REF, session_on
+from internals_kit import MemoryLedger, runtime_of
 from session_kit import others, prompt
 
 from hoox_async import HooxSession
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import ConfigurationError, SessionClosed, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 

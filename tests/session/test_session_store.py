@@ -7,11 +7,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from internals_kit import FileLedger, Ledger, MemoryLedger
 from session_kit import made, on_space, prompt, sends
 
 from hoox_async import BatchRunner, Endpoint, HooxSession, backup_store
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
 from hoox_async.errors import HooxError, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 

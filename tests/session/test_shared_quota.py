@@ -6,12 +6,11 @@ import asyncio
 from random import Random
 
 import pytest
+from internals_kit import Clock, ProcessQuota, RateLimiter
 from session_kit import made
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._io.clock import Clock
-from hoox_async._session.process_quota import ProcessQuota, _quotas, process_quota
-from hoox_async._session.rate_limiter import RateLimiter
+from hoox_async._session.process_quota import _quotas, process_quota
 from hoox_async.errors import NotFound
 from hoox_async.sandbox import InProcessTransport, Sandbox, Space
 

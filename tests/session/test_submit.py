@@ -7,11 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from internals_kit import IntentState, MemoryLedger
 from session_kit import cancel_and_wait, edit, intents, made, money, now, on_space, prompt, sends, turns
 
 from hoox_async import Budget, ImageAvatar
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import (
     BudgetExceeded,
     InvalidRequest,

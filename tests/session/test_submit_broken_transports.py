@@ -6,12 +6,10 @@ import asyncio
 from random import Random
 
 import pytest
+from internals_kit import BeforeSend, IntentState, WireRequest, WireResponse
 from session_kit import intent_of, intents, money, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.protocols import BeforeSend
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,

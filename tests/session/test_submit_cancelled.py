@@ -6,12 +6,10 @@ import asyncio
 from random import Random
 
 import pytest
+from internals_kit import IntentState, MemoryLedger, runtime_of
 from session_kit import cancel_and_wait, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget, HooxSession
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, SessionClosed
 from hoox_async.sandbox import InProcessTransport, Space
 

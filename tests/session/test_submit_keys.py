@@ -7,11 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from internals_kit import IntentState, runtime_of
 from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
 
 from hoox_async import BatchItem, BatchRunner, LookEdit
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._session import runtime_of
 from hoox_async._session.submit.key_locks import KeyBusy, KeyLocks
 from hoox_async.errors import (
     HooxError,

@@ -8,11 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from internals_kit import BeforeSend, WireRequest, WireResponse
 from session_kit import edit, made, on_space, sends
 
 from hoox_async import Endpoint, HooxSession, LookRef, NotSent, OutcomeUnknown
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._io.protocols import BeforeSend
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time

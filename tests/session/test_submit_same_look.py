@@ -9,16 +9,21 @@ from random import Random
 from typing import Any
 
 import pytest
+from internals_kit import (
+    Accept,
+    BeforeSend,
+    Delivery,
+    Intent,
+    IntentState,
+    MemoryLedger,
+    Transition,
+    WireRequest,
+    WireResponse,
+    runtime_of,
+)
 from session_kit import RawServer, edit, intent_of, made, now, on_space, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, Evidence, HooxSession
-from hoox_async._api.endpoints import WireRequest, WireResponse
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Accept, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._io.protocols import BeforeSend
-from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted, OutcomeLost
 from hoox_async.sandbox import Fault, InProcessTransport, Space

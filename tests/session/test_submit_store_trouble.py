@@ -8,11 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from internals_kit import IntentState, MemoryLedger
 from session_kit import money, on_space, prompt, sends, store_of
 
 from hoox_async import Budget, HooxSession, LookStatus
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import NotSent, OutcomeUnknown, StoreError
 from hoox_async.sandbox import Fault, Space
 

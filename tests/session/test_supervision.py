@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from delivery_kit import stage
+from internals_kit import IntentState, runtime_of
 from session_kit import intents, made, on_space, prompt, sends, store_of
 
 from hoox_async import HooxSession, LookStatus
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._session import runtime_of
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault, Space
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from internals_kit import IntentState, LookUpdate, runtime_of
 from session_kit import prompt
 from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import BatchItem, BatchRunner, Event, Look, LookSettled, LookStatus
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.polling import LookUpdate
-from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
 

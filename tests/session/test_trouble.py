@@ -14,15 +14,14 @@ from typing import Any, Literal
 
 import pytest
 from delivery_kit import Hub
+from internals_kit import BeforeSend, WireRequest, WireResponse, status_request
 from rate_limiter_kit import virtual
 from session_kit import edit, made, on_space, prompt, sends, store_of
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, StoreError, Trouble
-from hoox_async._api.endpoints import WireRequest, WireResponse, status_request
 from hoox_async._core.trouble import STALE
 from hoox_async._io import downloads
-from hoox_async._io.protocols import BeforeSend
 from hoox_async.errors import HooxError, OutcomeUnknown
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 

@@ -6,16 +6,21 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
+from internals_kit import (
+    Accept,
+    Delivery,
+    Intent,
+    IntentState,
+    MarkUnknown,
+    MemoryLedger,
+    Transition,
+    WireResponse,
+    read_looks,
+    runtime_of,
+)
 from session_kit import edit, intent_of, made, prompt, store_of
 
 from hoox_async import Evidence, LookDetails, LookRef, LookStatus
-from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.responses import read_looks
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
-from hoox_async._session import runtime_of
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault
 

@@ -7,12 +7,10 @@ from random import Random
 
 import pytest
 from delivery_kit import PICTURE, Hub, stage
+from internals_kit import Delivery, IntentState, runtime_of
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import Evidence, ImageAvatar, Look, LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._session import runtime_of
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
 

@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 from delivery_kit import PICTURE, Hub, Stage, stage
+from internals_kit import Delivery, FileLedger, IntentState, runtime_of
 from session_kit import edit, intents, made, prompt, sends, store_of
 from test_supervision import Defect, raises_once
 
 from hoox_async import LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._session import runtime_of
 from hoox_async._session.deliveries import Deliveries
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 from delivery_kit import PICTURE, Hub, stage
+from internals_kit import Accept, Delivery, IntentState, MemoryLedger, WireResponse, read_looks
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import (
@@ -22,13 +23,7 @@ from hoox_async import (
     LookRef,
     LookStatus,
 )
-from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.responses import read_looks
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import Accept
 from hoox_async._io.ledger.kept_deliveries import Delivered
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 from hoox_async.errors import InvalidRequest
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from internals_kit import Connections, DatabaseUrl, Delivery, Ledger
 from store_kit import WORKSPACE, accept, planned, send
 
 from hoox_async import (
@@ -21,10 +22,6 @@ from hoox_async import (
     PromptAvatar,
     Request,
 )
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.postgres_connections import Connections
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async.errors import ConfigurationError, InvalidRequest, StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space

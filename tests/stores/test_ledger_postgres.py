@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import IntentState, Revert, SharedLedger
+from internals_kit import postgres as dialect_of
 from postgres_kit import Server
 from store_kit import WORKSPACE, accept, child, planned, send, settle
 
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import Revert
 from hoox_async._io.ledger import copy, intent_rows, ledger, member_statements, news_statements, statements
-from hoox_async._io.ledger.dialect import postgres as dialect_of
-from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async.errors import BudgetExceeded
 from hoox_async.postgres import PostgresDatabase
 

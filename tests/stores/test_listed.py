@@ -6,15 +6,13 @@ import asyncio
 from functools import partial
 from typing import Any
 
+from internals_kit import MarkUnknown, RecentWrite, Replace, Resend, Revert, advance, dump_intent, restore
+from internals_kit import postgres as dialect_of
 from postgres_kit import Server
 from store_kit import CREATE, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookStatus
-from hoox_async._core.intents.records import dump_intent
-from hoox_async._core.intents.transitions import MarkUnknown, Replace, Resend, Revert, advance
 from hoox_async._io.ledger import statements as sql
-from hoox_async._io.ledger.dialect import postgres as dialect_of
-from hoox_async._io.ledger.failover import RecentWrite, restore
 from hoox_async.postgres import PostgresDatabase
 
 LOST = MarkUnknown("dropped")

@@ -6,13 +6,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from internals_kit import Delivery, Drop, IntentState, MarkUnknown, MemoryLedger, Reason, Reject, Transition
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState, Reason
-from hoox_async._core.intents.transitions import Drop, MarkUnknown, Reject, Transition
-from hoox_async._io.ledger.local_ledger import MemoryLedger
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import FileLedger, MemoryLedger, SharedLedger, open_store
 
-from hoox_async._io.ledger.local_ledger import FileLedger, MemoryLedger
-from hoox_async._io.ledger.opening import open_store
-from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async.errors import ConfigurationError
 
 

@@ -8,15 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from internals_kit import Connections, DatabaseUrl, PostgresEngine, SharedLedger, Transaction, postgres
 from postgres_kit import USER, Proxy, Server
 from store_kit import WORKSPACE, planned
 
-from hoox_async._io.ledger.dialect import postgres
-from hoox_async._io.ledger.postgres import PostgresEngine
-from hoox_async._io.ledger.postgres_connections import Connections
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
-from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.ledger.transaction import Transaction
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 

@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from internals_kit import Connections, DatabaseUrl, PostgresEngine, Transaction, postgres
 from postgres_kit import Server
 
-from hoox_async._io.ledger.dialect import postgres
-from hoox_async._io.ledger.postgres import PostgresEngine
-from hoox_async._io.ledger.postgres_connections import Connections
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
-from hoox_async._io.ledger.transaction import LeaseOver, Transaction
+from hoox_async._io.ledger.transaction import LeaseOver
 from hoox_async.errors import StoreError
 
 SHOWN = "SELECT value, version FROM hoox.numbers ORDER BY id"

@@ -10,18 +10,14 @@ from decimal import Decimal
 
 import attrs
 import pytest
+from internals_kit import IntentState, MarkUnknown, RecentWrite, Row, SharedLedger, StoredBudget
 from postgres_kit import Proxy, Server, TestRun
 from shared_memory_kit import SharedMemory
 from shared_store_kit import MemoryWorld, Process
 from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookRef
-from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import MarkUnknown
-from hoox_async._io.ledger.failover import KEPT_FOR, RecentWrite, RecentWrites
-from hoox_async._io.ledger.intent_rows import Row
-from hoox_async._io.ledger.shared_ledger import SharedLedger
+from hoox_async._io.ledger.failover import KEPT_FOR, RecentWrites
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 

@@ -15,14 +15,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from internals_kit import Accept, IllegalTransition, IntentState, Revert, Row, SharedLedger
 from postgres_kit import Proxy, Server
 from store_kit import WORKSPACE, accept, child, planned, send
 
 from hoox_async import Evidence, LookRef
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import Accept, IllegalTransition, Revert
-from hoox_async._io.ledger.intent_rows import Row
-from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.ledger.statements import ROW
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase

@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from internals_kit import Coordination
 from postgres_kit import Server
 from shared_store_kit import PostgresWorld
 from store_kit import planned, send
 
 from hoox_async._io.ledger.transaction import Rows
-from hoox_async._io.protocols import Coordination
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ from unittest.mock import patch
 
 import attrs
 import pytest
+from internals_kit import Coordination, execute_message
 from postgres_kit import Server
 from shared_memory_kit import MemoryDatabase, SharedMemory, no_fault
 from store_kit import WORKSPACE
 
 from hoox_async import HooxSession
 from hoox_async._io.ledger import postgres
-from hoox_async._io.ledger.postgres_connections import execute_message
-from hoox_async._io.protocols import Coordination
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space
 

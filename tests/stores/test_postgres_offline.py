@@ -9,14 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from internals_kit import Intent, Ledger, execute_message
 from store_kit import WORKSPACE
 from test_store_prune import LONG_AGO, SECRET, fill
 
 from hoox_async import BatchReport, LookRef, PrunedRequest, backup_store, prune_store, recover_store
-from hoox_async._core.intents.intent import Intent
 from hoox_async._io.ledger import postgres
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.postgres_connections import execute_message
 from hoox_async.errors import ConfigurationError, StoreError
 from hoox_async.postgres import PostgresDatabase
 

@@ -7,14 +7,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import quote
 
 import pytest
+from internals_kit import MIGRATIONS, Connections, DatabaseUrl, IntentState, Migration
 from postgres_kit import Server
 from store_kit import NOW, WORKSPACE, accept, after, planned, send
 
 from hoox_async import HooxSession, LookEdit
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.postgres_connections import Connections
-from hoox_async._io.ledger.postgres_migrations import MIGRATIONS, Migration
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import InProcessTransport, Space

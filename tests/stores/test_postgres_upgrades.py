@@ -7,16 +7,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from internals_kit import MIGRATIONS, Connections, DatabaseUrl, IntentState, Migration, Workspace
 from postgres_kit import Server, TestRun, unique_name
 from store_kit import WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import postgres_migrations as migrations
 from hoox_async._io.ledger.postgres_checks import ServerFacts
-from hoox_async._io.ledger.postgres_connections import Connections
-from hoox_async._io.ledger.postgres_migrations import MIGRATIONS, Migration
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
-from hoox_async._io.protocols import Workspace
 from hoox_async.errors import ConfigurationError, StoreError, StoreMismatch
 from hoox_async.postgres import PostgresDatabase, migrate_database, workspace_exists
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from internals_kit import DatabaseUrl, open_store
 
 from hoox_async import HooxSession
-from hoox_async._io.ledger.opening import open_store
-from hoox_async._io.ledger.postgres_url import DatabaseUrl
 from hoox_async.errors import ConfigurationError, HooxError
 from hoox_async.postgres import PostgresDatabase, migrate_database
 

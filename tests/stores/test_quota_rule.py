@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
+from internals_kit import SentPermit, SharedPermits
 from shared_permits_kit import MemoryPermits, MemoryQuota
 from test_shared_permits import EPOCH, FakeClock, ask, permits_of
 
 from hoox_async._core.quota.sliding_window import SlidingWindow
-from hoox_async._io.protocols import SentPermit, SharedPermits
 
 __all__ = ["ask"]  # a fixture
 

@@ -7,12 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from internals_kit import Ledger, MarkUnknown, open_store
 from store_kit import SOURCE, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookEdit, OutcomeState, PromptAvatar, Resolution, prune_store, read_costs
-from hoox_async._core.intents.transitions import MarkUnknown
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.opening import open_store
 from hoox_async.errors import ConfigurationError, StoreError
 
 

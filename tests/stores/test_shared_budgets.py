@@ -7,14 +7,22 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from internals_kit import (
+    Intent,
+    IntentState,
+    RecentWrite,
+    Replace,
+    Revert,
+    Send,
+    StoredBudget,
+    advance,
+    charges,
+    dump_intent,
+    restore,
+)
 from shared_store_kit import LEASE, Process, World
 from store_kit import EDIT, NOW, SOURCE, after, planned
 
-from hoox_async._core.intents.budget import StoredBudget, charges
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.records import dump_intent
-from hoox_async._core.intents.transitions import Replace, Revert, Send, advance
-from hoox_async._io.ledger.failover import RecentWrite, restore
 from hoox_async._io.ledger.intent_rows import Written
 from hoox_async.errors import BudgetExceeded, KeyConflict
 

@@ -7,17 +7,14 @@ from contextlib import AsyncExitStack
 
 import attrs
 import pytest
+from internals_kit import Clock, Coordination, Intent, IntentState, Row, SharedLedger, Workspace
 from shared_store_kit import LEASE, Process, World
 from store_kit import WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.clock import Clock
 from hoox_async._io.ledger import member_statements
-from hoox_async._io.ledger.intent_rows import Row
 from hoox_async._io.ledger.news import write_told
-from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.ledger.statements import CONFIRM_KEY
-from hoox_async._io.protocols import Coordination, PollDuty, Workspace
+from hoox_async._io.protocols import PollDuty
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 A_THIRD = LEASE / 3

@@ -10,13 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from internals_kit import SentPermit, ServerQuota, SharedPermits
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
-from hoox_async._api.models import ServerQuota
 from hoox_async._core.quota.quota_learning import Accepted, Observed, QuotaLearning, Throttled
 from hoox_async._io.ledger.postgres_migrations import in_schema
 from hoox_async._io.ledger.postgres_permits import PostgresPermits
-from hoox_async._io.protocols import SentPermit, SharedPermits
 from hoox_async.postgres import PostgresDatabase
 
 EPOCH = 1_800_000_000.0

@@ -12,13 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from internals_kit import FileLedger, Intent, read_store
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async import store_budget
-from hoox_async._core.intents.intent import Intent
 from hoox_async._io.ledger import sqlite_schema as schema
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async.errors import StoreError
 
 

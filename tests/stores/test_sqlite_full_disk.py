@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from internals_kit import FileLedger
 from store_kit import NOW, WORKSPACE, planned, pragma, refused
 
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 

@@ -11,13 +11,10 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from internals_kit import Delivery, FileLedger, IntentState, Workspace
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreMismatch
 
 pytestmark = pytest.mark.both_loops

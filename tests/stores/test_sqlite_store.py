@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import FileLedger, IllegalTransition, Intent, IntentState
 from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import IllegalTransition
 from hoox_async._io.ledger import ledger
 from hoox_async._io.ledger import statements as sql
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from internals_kit import FileLedger, IntentState
 from store_kit import WORKSPACE, child, planned, send
 from test_store_wal import KILLED, copy
 
 from hoox_async import backup_store
-from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import backup
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError, StoreIncomplete
 
 

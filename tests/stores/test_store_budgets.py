@@ -5,22 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from store_kit import CREATE, EDIT, NOW, SOURCE, WORKSPACE, accept, planned
-
-from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.intent import IntentState, Reason
-from hoox_async._core.intents.transitions import (
+from internals_kit import (
     Drop,
     IllegalTransition,
+    IntentState,
+    Ledger,
     MarkUnknown,
+    Reason,
     Reject,
     Replace,
     Resend,
     Revert,
     Send,
+    StoredBudget,
     advance,
 )
-from hoox_async._io.ledger.ledger import Ledger
+from store_kit import CREATE, EDIT, NOW, SOURCE, WORKSPACE, accept, planned
+
 from hoox_async.errors import BudgetExceeded
 
 PRICE = EDIT.credits

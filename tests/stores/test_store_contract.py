@@ -10,6 +10,25 @@ from pathlib import Path
 
 import attrs
 import pytest
+from internals_kit import (
+    Accept,
+    Correct,
+    Delivery,
+    Drop,
+    IfUnchanged,
+    IllegalTransition,
+    Intent,
+    IntentState,
+    Ledger,
+    LookTaken,
+    MarkUnknown,
+    Replace,
+    Resend,
+    Revert,
+    Send,
+    Transition,
+    advance,
+)
 from store_kit import (
     CREATE,
     EDIT,
@@ -23,25 +42,7 @@ from store_kit import (
 )
 
 from hoox_async import Evidence, LookEdit, LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import (
-    Accept,
-    Correct,
-    Drop,
-    IfUnchanged,
-    IllegalTransition,
-    LookTaken,
-    MarkUnknown,
-    Replace,
-    Resend,
-    Revert,
-    Send,
-    Transition,
-    advance,
-)
 from hoox_async._io.ledger import ledger
-from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import StoreError
 
 

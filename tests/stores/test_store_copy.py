@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import Coordination, Delivery, FileLedger, IntentState, MarkUnknown, Workspace, runtime_of
 from postgres_kit import Server
 from store_kit import API_KEY, NOW, WORKSPACE, accept, after, child, planned, send, settle
 
 from hoox_async import BatchReport, LookStatus, OutcomeUnknown, PromptAvatar, recover_store
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import MarkUnknown
 from hoox_async._io.ledger import copy, schema
 from hoox_async._io.ledger.dialect import SQLITE
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.protocols import Coordination, Workspace
-from hoox_async._session import runtime_of
 from hoox_async.errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from hoox_async.postgres import CopyResult, copy_store, single_workspace
 from hoox_async.sandbox import Fault, Sandbox

@@ -7,10 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from internals_kit import FileLedger, IntentState
 from store_kit import WORKSPACE, child
-
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger
 
 # A state is printed when the write before it has returned: what the parent reads was acknowledged.
 WRITE = """

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals_kit import FileLedger
 from store_kit import WORKSPACE, child
 
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreLocked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")

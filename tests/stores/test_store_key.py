@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from internals_kit import Ledger, MarkUnknown, Reason, Reject, Revert, Transition, Workspace
 from store_kit import NOW, WORKSPACE, accept, planned, send
 
-from hoox_async._core.intents.intent import Reason
-from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")

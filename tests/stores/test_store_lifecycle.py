@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from internals_kit import Delivery, IntentState, Ledger, Workspace
 from store_kit import (
     API_KEY,
     NOW,
@@ -17,10 +18,6 @@ from store_kit import (
 )
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import attrs
 import pytest
+from internals_kit import FileLedger, FileLock
 from store_kit import NOW, WORKSPACE, child, planned
 
-from hoox_async._io.ledger.file_lock import FileLock
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.news import News
 from hoox_async.errors import StoreError, StoreLocked
 

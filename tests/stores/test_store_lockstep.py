@@ -13,6 +13,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals_kit import (
+    AddCandidates,
+    Drop,
+    IfUnchanged,
+    IllegalTransition,
+    Intent,
+    IntentState,
+    Ledger,
+    MarkUnknown,
+    Reason,
+    Reject,
+    Replace,
+    Resend,
+    Revert,
+    Transition,
+    charges,
+)
 from postgres_kit import Server, unique_name
 from shared_memory_kit import MemoryDatabase
 from store_kit import (
@@ -28,21 +45,6 @@ from store_kit import (
 )
 
 from hoox_async import Evidence, LookStatus
-from hoox_async._core.intents.budget import charges
-from hoox_async._core.intents.intent import Intent, IntentState, Reason
-from hoox_async._core.intents.transitions import (
-    AddCandidates,
-    Drop,
-    IfUnchanged,
-    IllegalTransition,
-    MarkUnknown,
-    Reject,
-    Replace,
-    Resend,
-    Revert,
-    Transition,
-)
-from hoox_async._io.ledger.ledger import Ledger
 from hoox_async.errors import BudgetExceeded
 from hoox_async.postgres import PostgresDatabase
 

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from internals_kit import FileLedger, IntentState, advance
 from store_kit import WORKSPACE, accept, child, planned, send
 
 from hoox_async import LookRef
-from hoox_async._core.intents.intent import IntentState
-from hoox_async._core.intents.transitions import advance
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async.errors import StoreError
 
 CHILD = """

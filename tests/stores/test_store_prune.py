@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from internals_kit import Drop, FileLedger, Intent, IntentState, Ledger, MarkUnknown, Settle
 from store_kit import SOURCE, WORKSPACE, accept, planned, send
 
 from hoox_async import (
@@ -24,11 +25,7 @@ from hoox_async import (
     PrunedRequest,
     prune_store,
 )
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
 from hoox_async._io.ledger import ledger
-from hoox_async._io.ledger.ledger import Ledger
-from hoox_async._io.ledger.local_ledger import FileLedger
 from hoox_async._io.ledger.sqlite_file import SQLiteFile as Database
 from hoox_async.errors import ConfigurationError, KeyConflict, StoreError, StoreLocked
 from hoox_async.sandbox import Sandbox

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from internals_kit import FileLedger, Intent, IntentState, read_store
 from store_kit import WORKSPACE, child, planned, read_only, send
 
-from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.ledger.sqlite_reader import read_store
 from hoox_async.errors import StoreError
 
 CRASH = """

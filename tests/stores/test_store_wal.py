@@ -10,14 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from internals_kit import FileLedger, IntentState, Workspace, read_store
 from store_kit import WORKSPACE, child, planned, pragma, send
 
 from hoox_async import recover_store
-from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.ledger import missing_wal, sqlite_schema
-from hoox_async._io.ledger.local_ledger import FileLedger
-from hoox_async._io.ledger.sqlite_reader import read_store
-from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
 
 # Opens the store, writes, and is killed: before the statement that begins so (argument 2), or at the end.

@@ -15,8 +15,8 @@ import anyio
 import anyio.to_thread
 import pytest
 from aioresponses import aioresponses
+from internals_kit import Clock
 
-from hoox_async._io.clock import Clock
 from hoox_async.testing import VirtualTimeLoop, virtual_time
 
 T = TypeVar("T")

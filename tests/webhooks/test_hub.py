@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from internals_kit import Delivery
 from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
 
 from hoox_async import LookStatus
-from hoox_async._api.webhook_payloads import Delivery
 from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.both_loops

@@ -10,9 +10,8 @@ import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
+from internals_kit import Delivery
 from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
-
-from hoox_async._api.webhook_payloads import Delivery
 
 forgeries = st.one_of(
     st.text(max_size=200),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from internals_kit import Delivery
 from webhook_kit import READY, Session, hub, token_of
 
-from hoox_async._api.webhook_payloads import Delivery
 from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.virtual_time
