@@ -139,12 +139,14 @@ class PollDuty(Enum):
 
     ALL: every look of the workspace that was paid for. OTHERS: another process polls those; this one polls
     only looks that nobody is known to have paid for. AWAITED: no process polls for all, so this one polls
-    what is awaited here.
+    what is awaited here. UNCERTAIN: the same, but this process's lease is over, since the store can't be
+    written; then the others' may be over for the same reason.
     """
 
     ALL = "all"
     OTHERS = "others"
     AWAITED = "awaited"
+    UNCERTAIN = "uncertain"
 
 
 class StoreGauges(NamedTuple):

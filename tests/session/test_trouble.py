@@ -251,6 +251,38 @@ async def test_nobody_polls(fault: Fault | None) -> None:
     assert sends(space, "status") < 60
 
 
+async def test_nobody_can_poll_while_no_lease_is_renewed() -> None:
+    """Where the store can't be written, all leases end and nobody polls: that is no trouble of its own."""
+    space, memory = Space(rng=Random(1), requests_per_minute=100), SharedMemory()
+    space.hold(0.0)
+    is_full, said = False, set[Trouble]()
+
+    async def fault(moment: str, message: str) -> None:
+        if is_full and (moment, message) == ("before", "renew"):
+            raise StoreError("the database: its disk is full: nothing can be written")
+
+    async def listen(seconds: float) -> None:
+        for _ in range(int(seconds / EVERY)):
+            await asyncio.sleep(EVERY)
+            for session in (web, worker):
+                said.update((await session.health()).trouble)
+
+    def process(poll: Literal["all", "awaited"]) -> tuple[MemoryDatabase, HooxSession]:
+        database = MemoryDatabase(memory, fault=fault)
+        store = database.workspace("shop")
+        return database, HooxSession(space.api_key, transport=Api(space), store=store, poll=poll)
+
+    (first, web), (second, worker) = process("awaited"), process("all")
+    async with first, second, web, worker:
+        await worker.submit(prompt())
+        await listen(30.0)
+        is_full = True
+        await listen(60.0)
+        is_full = False
+        await listen(30.0)
+    assert Trouble.NOBODY_POLLS not in said
+
+
 async def test_a_full_picture_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A download that finds no room shows it, until a picture is saved; another `OSError` does not."""
 

@@ -72,13 +72,15 @@ class Leaders:
         if resigned:
             await self._resign(resigned)
         questions = [self._question(sql.LEAD, candidates)] if candidates else []
-        *_, rows = await self._engine.run(lambda tx: tx.ask(*questions, self._question(sql.LEADERS, parts)))
+        questions += [(sql.IS_ALIVE, {"me": self._me}), self._question(sql.LEADERS, parts)]
+        *_, [(is_alive,)], rows = await self._engine.run(lambda tx: tx.ask(*questions))
+        nobody = PollDuty.AWAITED if is_alive else PollDuty.UNCERTAIN
         leaders: dict[int, str] = dict(rows)
         self._agreed_at = began
         for workspace, part in parts.items():
             if self._parts.get(workspace) is part:
                 leader = leaders.get(workspace)
-                others = PollDuty.AWAITED if leader is None else PollDuty.OTHERS
+                others = nobody if leader is None else PollDuty.OTHERS
                 part.set_duty(PollDuty.ALL if leader == self._me else others)
 
     async def _resign_left(self) -> None:

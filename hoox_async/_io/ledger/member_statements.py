@@ -83,6 +83,7 @@ LEADERS = (
     "SELECT o.workspace, o.member FROM hoox.leaders o JOIN hoox.members m ON m.id = o.member "  # noqa: S608
     f"WHERE o.workspace IN ({{workspaces}}) AND {alive('m')}"
 )
+IS_ALIVE = f"SELECT EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND {alive('m')})"  # noqa: S608
 RESIGN = "DELETE FROM hoox.leaders WHERE workspace IN ({workspaces}) AND member = :me"
 WITHDRAW_LIMITS = "DELETE FROM hoox.stated_limits WHERE workspace IN ({workspaces}) AND member = :me"
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
