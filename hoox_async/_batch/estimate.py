@@ -14,11 +14,10 @@ import attrs
 from .._api.models import LookRef
 from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
-from .._core.intents.costs import format_credits
+from .._core.formatting import format_count, format_credits, format_duration
 from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
-from .._report.formatting import format_count, format_duration
 from .._session import HooxSession, runtime_of, unopened_of
 from .._session.intents import store_errors
 from .input_reader import BatchInput

@@ -20,9 +20,8 @@ from .._api.requests import (
     content_of,
     fields_of,
 )
-from .._core.intents.costs import format_amount, format_credits
-from .._core.intents.outcomes import Outcome, OutcomeState, seconds_of
-from .formatting import STATE_EXPLANATIONS, format_duration, format_pixels
+from .._core.formatting import format_amount, format_credits, format_duration, format_pixels
+from .._core.intents.outcomes import STATE_EXPLANATIONS, Outcome, OutcomeState, seconds_of
 from .page_pictures import SheetPicture
 
 WIDE = 1.15  # a picture with a larger ratio of width to height is shown among the horizontal ones

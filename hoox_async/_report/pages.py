@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from .._api.requests import FREE
-from .._core.intents.costs import format_amount
+from .._core.formatting import format_amount, format_duration
+from .._core.intents.outcomes import STATE_EXPLANATIONS
 from .._io.clock import Clock, running_loop
 from ..errors import ConfigurationError
-from .formatting import STATE_EXPLANATIONS, format_duration
 from .jsonl import write_atomically
 from .look_cards import count_too_small, moment, sections
 from .page_pictures import SheetPicture, collect_pictures

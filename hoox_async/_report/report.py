@@ -14,11 +14,11 @@ import anyio.to_thread
 import attrs
 
 from .._api.requests import FREE, ImageAvatar
+from .._core.formatting import format_count, format_duration
 from .._core.intents.costs import Costs
-from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
+from .._core.intents.outcomes import STATE_EXPLANATIONS, Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.ledger.opening import is_database
 from .._tracebacks import short_tracebacks
-from .formatting import STATE_EXPLANATIONS, format_count, format_duration
 from .jsonl import REQUEST_KINDS, write_lines
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import Format, LookEdit
-from .._core.intents.costs import format_credits
+from .._core.formatting import format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
 from .page_pictures import SheetPicture

@@ -14,8 +14,7 @@ from cli_kit import Cli, Terminal, run
 from hoox_async._cli import text
 from hoox_async._cli.options import program
 from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
-from hoox_async._core.intents import costs
-from hoox_async._report import formatting
+from hoox_async._core import formatting
 from hoox_async.sandbox import Sandbox
 
 COMMANDS = (
@@ -250,8 +249,8 @@ def test_numbers_and_texts_are_formatted_for_people() -> None:
 def test_the_command_line_formats_as_the_report_does(number: str) -> None:
     """The command line's own copies of the report's formatting functions give the same texts."""
     value = Decimal(number)
-    assert text.format_amount(value) == costs.format_amount(value)
-    assert text.format_credits(value) == costs.format_credits(value)
+    assert text.format_amount(value) == formatting.format_amount(value)
+    assert text.format_credits(value) == formatting.format_credits(value)
     assert text.format_count(int(value), "look") == formatting.format_count(int(value), "look")
     assert text.format_pixels(int(value), 2) == formatting.format_pixels(int(value), 2)
     assert text.format_duration(float(value)) == formatting.format_duration(float(value))

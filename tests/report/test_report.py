@@ -15,8 +15,7 @@ from internals_kit import Accept, FileLedger, Intent, Send, Workspace
 from report_kit import NOON, dropped, every_state, ready
 
 from hoox_async import BatchReport, Evidence, LookRef, Outcome, OutcomeState, PromptAvatar
-from hoox_async._core.intents.costs import format_amount
-from hoox_async._report.formatting import format_duration
+from hoox_async._core.formatting import format_amount, format_duration
 from hoox_async._report.jsonl import write_atomically
 from hoox_async.errors import StoreError
 

@@ -9,23 +9,13 @@ import attrs
 
 from ..._api.requests import FREE, PrunedRequest
 from ...errors import ConfigurationError
+from ..formatting import format_amount, format_credits
 from .intent import Intent
 from .outcomes import OutcomeState, state_of
 
 PRUNED = "pruned"
 _METADATA = "metadata."
 _REFUNDED = "whether they are refunded is not known"  # no page of the API says it for looks
-
-
-def format_amount(credits: Decimal) -> str:
-    """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
-    text = format(credits, ",f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def format_credits(credits: Decimal) -> str:
-    """``1 credit``, ``3.5 credits``."""
-    return f"{format_amount(credits)} {'credit' if credits == 1 else 'credits'}"
 
 
 @attrs.frozen

@@ -36,6 +36,17 @@ class OutcomeState(StrEnum):
     UNKNOWN = "unknown"
 
 
+STATE_EXPLANATIONS: dict[OutcomeState, str] = {
+    OutcomeState.READY: "the picture is ready",
+    OutcomeState.FAILED: "paid for, but could not be made",
+    OutcomeState.REJECTED: "refused, nothing was charged",
+    OutcomeState.SKIPPED: "its source failed, or it was dropped and may have been paid for",
+    OutcomeState.UNSENT: "was not sent: run again",
+    OutcomeState.PENDING: "paid for, not ready yet",
+    OutcomeState.UNKNOWN: "may have been paid for",
+}
+
+
 @attrs.frozen
 class BatchItem:
     """A request under a key of your own choosing, such as ``"alex/podcast-2"``."""
