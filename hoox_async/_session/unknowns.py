@@ -165,6 +165,10 @@ class Unknowns:
             raise _taken(ref, other.key)
         for key in await self._store.delivered_to(ref.look_id) - {intent.key}:
             raise _taken(ref, key)
+        if other is None and ref.look_id in await self._store.claimed_looks(ref.avatar_id):
+            raise InvalidRequest(
+                "look", str(ref), "a look that another request has not paid for besides its own"
+            )
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         """Check the look, then record that it is the intent's. Must not be cancelled midway."""
@@ -238,8 +242,8 @@ class Unknowns:
         return found
 
     async def _is_anothers(self, ref: LookRef, unknown: Intent) -> bool:
-        """Whether an intent has this look, or a delivery for another one has named it."""
-        if await self._store.by_ref(ref) is not None:
+        """Whether the look was made for an intent, or a delivery for another one has named it."""
+        if ref.look_id in await self._store.claimed_looks(ref.avatar_id):
             return True
         return bool(await self._store.delivered_to(ref.look_id) - {unknown.key})
 

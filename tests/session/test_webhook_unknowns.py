@@ -257,3 +257,25 @@ async def test_several_deliveries_of_an_unknown_at_once_confirm_it_once() -> Non
         assert all(await asyncio.gather(*(on.hub(attempt, delivery) for delivery in deliveries)))
         await turns()
         assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_a_look_that_another_request_has_paid_for_besides_is_no_candidate_any_more() -> None:
+    """Also where it was listed as one before that was proved; and it can't be named."""
+    async with stage() as on:
+        source = made(on.space)
+        twice = await on.lose(edit(source, "paid twice"), "twice")
+        besides = on.last
+        await on.lose(edit(source, "lost"), "lost")
+        own = on.last
+        assert {each.key: set(each.candidates) for each in await on.session.unknowns()} == {
+            "twice": {besides, own},
+            "lost": {besides, own},
+        }
+        await on.session.resend("twice")
+        await on.deliver(twice, besides, LookStatus.READY)
+        assert (await intent_of(on.session, "twice")).past_looks == (besides,)
+        [unknown] = await on.session.unknowns()
+        assert unknown.candidates == (own,)
+        with pytest.raises(InvalidRequest, match="another request"):
+            await on.session.resolve("lost", besides)
+        assert (await on.session.resolve("lost", own)).ref == own

@@ -199,6 +199,7 @@ async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(s
     await store.advance("a", accept("look_1", evidence=Evidence.USER), settle("look_1"))
     await store.advance("a", Correct(LookRef("avtr_1", "look_2"), NOW))
     assert await store.by_ref(LookRef("avtr_1", "look_1")) is None
+    assert await store.claimed_looks("avtr_1") == {"look_2"}
     b = await store.advance("b", accept("look_1"))
     assert await store.by_ref(LookRef("avtr_1", "look_1")) == b
     with pytest.raises(LookTaken):

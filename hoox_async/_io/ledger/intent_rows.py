@@ -178,6 +178,9 @@ def put(
     looks = {ref for each in changes for ref in (each.claimed, *each.paid_besides) if ref is not None}
     for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
         tx.write(sql.CLAIM, place.values(**of_look(ref)))
+    freed = before.ref if before is not None and before.ref != after.ref else None
+    if freed is not None and freed not in after.past_looks:  # the user has named another look
+        tx.write(sql.UNCLAIM, place.values(**of_look(freed)))
     return Written(after, version, record, teller, notified)
 
 

@@ -97,6 +97,9 @@ CLAIM = (
     "INSERT INTO hoox.claimed (workspace, avatar_id, look_id) VALUES (:workspace, :avatar_id, :look_id) "
     "ON CONFLICT DO NOTHING"
 )
+UNCLAIM = (
+    "DELETE FROM hoox.claimed WHERE workspace = :workspace AND avatar_id = :avatar_id AND look_id = :look_id"
+)
 
 # --- intents: reading
 
