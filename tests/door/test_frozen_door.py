@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 from frozen_door_kit import (
@@ -17,6 +20,9 @@ from frozen_door_kit import (
     surroundings,
 )
 
+import hoox_async
+
+TESTS = Path(__file__).parents[1]
 _HOW = (
     "The public door is not what tests/door/frozen_door.txt says. Lines with a plus are new, or a new form:\n"
     "add them there by hand. One with a minus breaks programs of users: see Stability in the changelog."
@@ -66,3 +72,15 @@ def test_every_line_is_compared() -> None:
     )
     assert {line.partition(" ")[0] for line in frozen()} == set(kinds.split())
     assert [line for line, count in Counter(frozen()).items() if count > 1] == []
+
+
+def test_the_changelog_says_what_this_version_promises() -> None:
+    """Its newest release is this version, under one number everywhere, and begins with what is frozen."""
+    text = (TESTS.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest, *_ = re.findall(r"^## \[(\d[^]]*)\]", text, re.MULTILINE)
+    assert newest == hoox_async.__version__ == metadata.version("hoox-async")
+    stability = re.findall(r"^### Stability\n.*?^### ", text, re.MULTILINE | re.DOTALL)[0]
+    named = ["__all__", ".charged", "fields of events", "exit codes", "flags", "JSON lines", "fixtures"]
+    named += ["campaigns", "schema 1", "wording", "0.x minor"]
+    assert [words for words in named if words not in " ".join(stability.split())] == []
+    assert (TESTS / "golden" / newest.rpartition(".")[0]).is_dir()
