@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 from internals_kit import FileLedger, IllegalTransition, Intent, IntentState
 from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 
-from hoox_async._io.ledger import ledger
-from hoox_async._io.ledger import statements as sql
 from hoox_async.errors import StoreError
 
 
@@ -140,42 +137,6 @@ async def test_it_belongs_to_its_loop(store: FileLedger) -> None:
             asyncio.run(store.get(["a"]))
 
     await asyncio.to_thread(elsewhere)
-
-
-PLANS = {
-    "by_ref": (sql.BY_REF, "intents_look"),
-    "by_attempt": (sql.BY_ATTEMPT, "sqlite_autoindex_attempts"),
-    "owner": (sql.OWNER, "intents_look"),
-    "row": (sql.ROW, "sqlite_autoindex_intents"),
-    "page": (ledger.page_of(None, 0)[0], "intents_page"),
-    "unknown or sending": (ledger.page_of([IntentState.UNKNOWN, IntentState.SENDING], 0)[0], "intents_open"),
-    "accepted": (ledger.page_of([IntentState.ACCEPTED], 0)[0], "intents_open"),
-    "counts": (sql.COUNT_OPEN, "intents_open"),
-    "delivered": (sql.DELIVERED, "intents_open"),
-    "delivered attempts": (sql.DELIVERED_ATTEMPTS, "sqlite_autoindex_intents"),
-    "delivered to": (sql.DELIVERED_TO, "deliveries_look"),
-    "claimed": (sql.CLAIMED, "sqlite_autoindex_claimed"),
-    "listed": (sql.LISTED, "sqlite_autoindex_listed"),
-    "listed before": (sql.LISTED_BEFORE, "sqlite_autoindex_listed"),
-    "the last place": (sql.ADD_LISTED, "listed_place"),
-    "a sending": (sql.UPDATE, "listed_place"),
-    "made": (sql.MADE, "intents_look"),
-    "copies": (sql.COPIES, "intents_page"),
-    "recent sends": (sql.RECENT_SENDS, "attempts_sent_at"),
-    "own sends": (sql.RECENT_SENDS, "sends_sent_at"),
-}
-
-
-@pytest.mark.parametrize(("statement", "index"), PLANS.values(), ids=PLANS)
-async def test_no_statement_reads_all_rows(store: FileLedger, statement: str, index: str) -> None:
-    """Every statement of the ledger that reads more than a row is answered by an index, in its order."""
-    names = re.findall(r"(?<![:\w]):([a-z_]\w*)", statement)
-    question = (f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(names, 1))
-    [rows] = await store._run(lambda tx: tx.ask(question), writes=False)
-    lines = [row[3] for row in rows]
-    assert any(index in line for line in lines)
-    assert not [line for line in lines if line.startswith("SCAN") and line != "SCAN i"]
-    assert not [line for line in lines if "TEMP B-TREE FOR ORDER BY" in line]
 
 
 async def test_an_empty_file_becomes_a_store(path: Path) -> None:
