@@ -1,4 +1,4 @@
-"""The plans of the ledger's statements, on both databases, with many rows: none reads a whole table."""
+"""All statements of the ledger: their plans on both databases, and what differs between these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from postgres_kit import Server
 from store_kit import WORKSPACE
 
 import hoox_async._io.ledger
-from hoox_async._io.ledger import copy, ledger, postgres_offline, statements
+from hoox_async._io.ledger import copy, dialect, ledger, postgres_offline, statements
 from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.sqlite_schema import in_memory
 from hoox_async.postgres import PostgresDatabase
@@ -190,3 +190,16 @@ def test_no_statement_reads_a_whole_table_of_a_file() -> None:
         assert read <= SMALL | ALIASES | ({"i", "intents"} if is_page else set()), f"{name}: {lines}"
         assert is_page or "USE TEMP B-TREE FOR ORDER BY" not in lines, f"{name}: {lines}"
     db.close()
+
+
+def test_the_statements_with_two_texts_are_listed() -> None:
+    """The docstring of `dialect` names each statement that differs between the databases, and no other."""
+    about = dict(re.findall(r"^- ``{(\w+)}``(.*?)(?=^- |^$)", dialect.__doc__ or "", re.M | re.S))
+    for fragment in ("now", "xid", "position"):
+        named = set(re.findall(r"\b[A-Z][A-Z_]+\b", about[fragment])) - {"SQL"}
+        differ = {
+            name.split(".")[1].removesuffix(" 0")
+            for name, statement in all_statements().items()
+            if name.startswith(("statements.", "news_statements.")) and f"{{{fragment}}}" in statement
+        }
+        assert named == differ, fragment

@@ -1,4 +1,19 @@
-"""How the ledger's statements are written for each database."""
+"""How the ledger's statements are written for each database.
+
+A statement has one text for both. Where that cannot be, a fragment stands for what differs:
+
+- ``{now}`` and ``{timeline}``: whether a member is alive, in HOLDER, ATTEMPT, TAKE_OVER, TAKE_OVER_KEY and
+  TOLD_BY_ANOTHER, and in the statements of `member_statements` and `copy` about members. That goes by the
+  server's clock, and by its timeline, which a failover changes. The one member of a file lives as long as its
+  process.
+- ``{xid}``: the number of the transaction, in INSERT, UPDATE and KEEP_DELIVERY, and in what `copy` writes.
+  The feed of changes goes by it, which nobody reads of a file.
+- ``{position}``: the place of a text in another, in MADE and COPIES. Each database has its own name for it.
+- ``{identity}`` and ``{xid_type}``: types of columns in `schema`.
+
+Without a counterpart for a file are CHANGES, KEPT_SINCE, SNAPSHOT and EARLIER_SNAPSHOT, which go by
+PostgreSQL's snapshots, and the functions of the quota in ``sql/``: a file has no other process.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +25,7 @@ from typing import NamedTuple
 class Dialect(NamedTuple):
     """What differs between the databases: how parameters are written, and these fragments of SQL.
 
-    ``now`` is the clock that all processes go by, in microseconds since 1970, and ``timeline`` what a
-    failover changes. ``xid`` is the number of the transaction, ``position`` the place of a text in another.
+    ``now`` is the clock that all processes go by, in microseconds since 1970.
     """
 
     prefix: str
