@@ -95,10 +95,11 @@ class Schedule:
     stays_open: bool
 
 
-QUIET_ACTS = (
-    ("submit", 8), ("again", 3), ("wait_elsewhere", 2), ("status", 2), ("cancel", 2), ("batch", 2),
-    ("lose", 4), ("decide", 2), ("reopen", 2), ("leave", 1),
+CALM_ACTS = (
+    ("submit", 8), ("again", 3), ("wait_elsewhere", 2), ("status", 2), ("cancel", 2), ("batch", 3),
+    ("lose", 5), ("decide", 2),
 )  # fmt: skip
+QUIET_ACTS = (*CALM_ACTS, ("reopen", 2), ("leave", 1))
 OPERATIONS = {"reopen", "leave", "kill", "stop", "cut_off", "fail_write", "cut_closing", "cancel"}
 FAILING_ACTS = (*QUIET_ACTS, ("kill", 2), ("stop", 2), ("cut_off", 2), ("fail_write", 3), ("cut_closing", 1))
 
@@ -118,7 +119,7 @@ def draw(seed: int) -> Schedule:
         )
         for _ in range(count)
     )
-    names = FAILING_ACTS if fails else QUIET_ACTS
+    names = FAILING_ACTS if fails else rng.choice([CALM_ACTS, QUIET_ACTS])
     chosen = rng.choices([name for name, _ in names], [each for _, each in names], k=rng.randint(6, 22))
     acts = sorted(
         Act(rng.uniform(0, 30), name, rng.randrange(count), rng.randrange(1 << 30)) for name in chosen
@@ -134,7 +135,7 @@ def draw(seed: int) -> Schedule:
         old_form=rng.choice([0.0, 0.0, 0.4, 1.0]),
         without_picture=rng.choice([0.0, 0.3]),
         store_latency=rng.choice([0.0, 0.0, 0.2]),
-        failures=rng.choice([0.0, 0.2]),
+        failures=rng.choice([0.0, 0.2, 0.6]),
         stays_open=rng.random() < 0.5,
     )  # fmt: skip
 
@@ -259,7 +260,8 @@ class World:
         Of a look that no row has (any more) it says nothing.
         """
         values = {"id": look.ref.look_id, "state": str(look.status)}
-        rows = self.db.execute("SELECT state FROM main.intents WHERE look_id = :id", values).fetchall()
+        has_look = "look_id = :id AND state IN ('accepted', 'ready', 'failed')"
+        rows = self.db.execute(f"SELECT state FROM main.intents WHERE {has_look}", values).fetchall()
         if rows or key is None:
             return not rows or (values["state"],) in rows
         ended = "SELECT 1 FROM ends WHERE look_id = :id AND state = :state"
