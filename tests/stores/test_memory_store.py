@@ -131,3 +131,18 @@ async def test_only_the_send_times_of_two_minutes_are_kept(store: MemoryLedger) 
 
 async def _sends(store: MemoryLedger) -> int:
     return len(await store._rows("SELECT sent_at FROM hoox.sends WHERE workspace = :workspace"))
+
+
+async def test_what_was_forgotten_takes_no_key_from_anybody(store: MemoryLedger) -> None:
+    """Keys that look like what is left of a forgotten intent can be used before and after it."""
+    keys = [f"forgotten {number}" for number in range(1, 6)]
+    for key in keys[:2]:
+        await store.plan(planned(key))
+    for number in range(2):
+        await store.plan(planned(f"generated {number}", own_key=False))
+        attempt, look = f"att_{number}", f"look_{number}"
+        await store.advance(f"generated {number}", send(attempt), accept(look), settle(look))
+        await store.forget(f"generated {number}")
+    for key in keys[2:]:
+        assert await store.plan(planned(key)) == planned(key)
+    assert [intent.key async for intent in store.stream()] == keys

@@ -42,7 +42,7 @@ def test_a_store_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", "mysql://u:p@h/d", ["campaign.db"]]
+    "wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", "mysql://u:p@h/d", ["campaign.db"], "a\0.db"]
 )
 def test_anything_else_is_refused(wrong: Any) -> None:
     """`open_store` of anything else raises a `ConfigurationError`."""

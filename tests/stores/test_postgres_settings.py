@@ -133,3 +133,19 @@ async def test_members_that_were_killed_long_ago_are_forgotten(
                 left = connection.execute(f"SELECT id FROM {postgres_schema}.members").fetchall()
     assert len(left) == 3
     assert ("lately",) in left
+
+
+async def test_a_schema_may_have_any_name(postgres: Server) -> None:
+    """The name of the schema is taken as it is, whatever of the statements' own notation is in it."""
+    schema = 'A "shop": :me {now} hoox.x'
+    try:
+        async with PostgresDatabase(postgres.url, schema=schema) as database:
+            store = database.workspace("shop")
+            await store.open(WORKSPACE)
+            await store.plan(planned("a"))
+            await store.advance("a", send("att_1"), accept("look_1"))
+            assert [intent.state async for intent in store.read_unopened()] == [IntentState.ACCEPTED]
+            await store.aclose()
+    finally:
+        with postgres.connect() as connection:
+            connection.execute('DROP SCHEMA IF EXISTS "A ""shop"": :me {now} hoox.x" CASCADE')

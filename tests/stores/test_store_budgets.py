@@ -22,7 +22,7 @@ from internals_kit import (
 )
 from store_kit import CREATE, EDIT, NOW, SOURCE, WORKSPACE, accept, planned
 
-from hoox_async.errors import BudgetExceeded
+from hoox_async.errors import BudgetExceeded, StoreError
 
 PRICE = EDIT.credits
 NO = Reason(400, "INVALID_VALUE", "no")
@@ -46,6 +46,14 @@ async def test_a_budget_is_created_once(store: Ledger) -> None:
     assert await store.open_budget("spring", Decimal(99), Decimal(50)) == first
     assert await store.budget("spring") == first
     assert await store.budget("summer") is None
+
+
+@pytest.mark.parametrize("cap", [Decimal(10**13), Decimal("1e-7")])
+async def test_a_cap_that_cannot_be_counted_is_named(store: Ledger, cap: Decimal) -> None:
+    """A cap beyond what a store can count raises a `StoreError` that says so, and makes no budget."""
+    with pytest.raises(StoreError, match="a budget counts"):
+        await store.open_budget("spring", cap, Decimal(0))
+    assert await store.budget("spring") is None
 
 
 async def test_sending_charges_and_a_certain_end_without_costs_gives_back(store: Ledger) -> None:

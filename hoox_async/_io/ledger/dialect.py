@@ -48,14 +48,13 @@ SQLITE = Dialect("", r":\1", "INTEGER PRIMARY KEY", "bigint", "0", "''", "0", "i
 
 def postgres(schema: str) -> Dialect:
     """PostgreSQL, with the tables in this schema."""
-    prefix = '"' + schema.replace('"', '""') + '".'
     return Dialect(
-        prefix,
+        '"' + schema.replace('"', '""') + '".',
         r"%(\1)s",
         "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         "xid8",
-        f"(extract(epoch FROM {prefix}now_1()) * 1000000)::bigint",
-        f"{prefix}timeline_1()",
+        "(extract(epoch FROM hoox.now_1()) * 1000000)::bigint",
+        "hoox.timeline_1()",
         "pg_current_xact_id()",
         "strpos",
     )
@@ -70,4 +69,4 @@ _SCHEMA = re.compile(r"\bhoox\.")
 def _compiled(dialect: Dialect, sql: str) -> str:
     sql = _FRAGMENT.sub(lambda found: str(getattr(dialect, found[1])), sql)
     sql = _PARAMETER.sub(dialect.parameter, sql)
-    return _SCHEMA.sub(lambda _: dialect.prefix, sql)
+    return _SCHEMA.sub(lambda _: dialect.prefix, sql)  # last: the name of a schema may have any of these

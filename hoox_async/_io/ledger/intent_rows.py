@@ -20,6 +20,7 @@ from . import statements as sql
 from .transaction import Transaction, Values
 
 _DECIMALS = 6
+_MOST_UNITS = 2**62  # of the 63 bits of a column, so that a sum fits too
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -224,8 +225,10 @@ def of_look(ref: LookRef | None) -> Values:
 
 
 def to_units(credits: Decimal) -> int:
-    """Credits in millionths. Raises `StoreError` for finer ones."""
+    """Credits in millionths. Raises `StoreError` for finer ones, and for more than a store can count."""
     units = credits.scaleb(_DECIMALS)
+    if abs(units) > _MOST_UNITS:
+        raise StoreError(f"a budget counts up to {_MOST_UNITS // 10**_DECIMALS:,} credits, not {credits}")
     if units != int(units):
         raise StoreError(f"a budget counts credits to {_DECIMALS} decimals, and {credits} has more")
     return int(units)

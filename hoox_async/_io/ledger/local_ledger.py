@@ -277,5 +277,6 @@ class MemoryLedger(LocalLedger):
         if intent is None or intent.own_key or intent.state not in FORGETTABLE:
             return
         source = text_of_source(intent.source.avatar_id) if intent.source is not None else ""
-        for statement in sql.FORGET:
-            tx.write(statement, self._place.values(seq=rows[0][1], source=source))
+        seq = rows[0][1]
+        for statement in sql.FORGET:  # a key of a user's has no NUL
+            tx.write(statement, self._place.values(seq=seq, source=source, nobodys_key=f"\0{seq}"))

@@ -33,7 +33,7 @@ def is_database(store: object) -> bool:
 
 
 def _from_text(path: object) -> Ledger:
-    if not isinstance(path, str) or not path.strip():
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
     if is_database(path):
         from .database import single_workspace  # psycopg takes 66 ms

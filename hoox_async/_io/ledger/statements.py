@@ -138,10 +138,7 @@ FORGET = (
     DROP_DELIVERIES,
     "DELETE FROM hoox.attempts WHERE intent = :seq",
     "DELETE FROM hoox.intents WHERE seq = :seq AND look_id IS NULL",
-    (
-        "UPDATE hoox.intents SET key = 'forgotten ' || seq, state = 'forgotten', record = :source "
-        "WHERE seq = :seq"
-    ),
+    ("UPDATE hoox.intents SET key = :nobodys_key, state = 'forgotten', record = :source WHERE seq = :seq"),
 )
 
 # --- pruning
