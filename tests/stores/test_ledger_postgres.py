@@ -14,7 +14,7 @@ from postgres_kit import Server, process_state
 from store_kit import EDIT, WORKSPACE, child, planned, send
 
 from hoox_async._io.ledger import intent_rows
-from hoox_async.errors import BudgetExceeded
+from hoox_async.errors import BudgetExceeded, StoreError
 from hoox_async.postgres import PostgresDatabase
 
 
@@ -44,6 +44,26 @@ async def test_nothing_is_sent_in_a_budget_that_was_deleted_meanwhile(
         deleted.clear()
         reverted = await store.advance("a", Revert("att_2"))
         assert (reverted.state, await store.budget("spring")) == (IntentState.PLANNED, None)
+        await store.aclose()
+
+
+async def test_nothing_is_sent_whose_row_is_gone(
+    postgres: Server, postgres_url: str, postgres_schema: str
+) -> None:
+    """SENDING of a row that a server does not have raises, though its version is still remembered.
+
+    So it is with a replica that has taken over and lacks the plan, until that is noticed.
+    """
+    async with PostgresDatabase(postgres_url, schema=postgres_schema) as database:
+        store = database.workspace("shop")
+        await store.open(WORKSPACE)
+        await store.plan(planned("a"))
+        with postgres.connect() as connection:
+            connection.execute(f'DELETE FROM "{postgres_schema}".intents')
+        with pytest.raises(StoreError, match="no intent under the key 'a'"):
+            await store.advance("a", send("att_1"))
+        assert await store.plan(planned("a")) == planned("a")
+        await store.advance("a", send("att_1"))
         await store.aclose()
 
 

@@ -173,9 +173,8 @@ def put(
     else:
         tx.write(sql.UPDATE, {**values, "was": row.version, "was_crc": row.crc})
     for attempt in attempts:
-        tx.write(
-            sql.ATTEMPT, place.values(key=after.key, id=attempt.id, sent_at=to_microseconds(attempt.sent_at))
-        )
+        sent = {"id": attempt.id, "sent_at": to_microseconds(attempt.sent_at), "state": after.state.value}
+        tx.write(sql.ATTEMPT, place.values(key=after.key, **sent))
     looks = {ref for each in changes for ref in (each.claimed, *each.paid_besides) if ref is not None}
     for ref in sorted(looks, key=lambda ref: (ref.avatar_id, ref.look_id)):
         tx.write(sql.CLAIM, place.values(**of_look(ref)))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_GUARDED = frozenset({"version", "charged", "place", "record"})  # columns that refuse outdated decisions
+# columns that refuse outdated decisions
+_GUARDED = frozenset({"version", "charged", "place", "record", "intent"})
 _UNIQUE = frozenset({"intents_key", "intents_look"})
 _NULL_VIOLATION = "23502"  # SQLSTATE
 _UNIQUE_VIOLATION = "23505"

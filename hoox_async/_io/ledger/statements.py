@@ -86,12 +86,11 @@ UPDATE = (
     f"crc = :crc, changed_in = {{xid}}, changed_by = :me, listed_at = {_LISTED_AT.format(kept='listed_at')} "
     "WHERE workspace = :workspace AND key = :key"
 )
-ATTEMPT = (
-    "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) "  # noqa: S608
-    "SELECT i.workspace, :id, i.seq, "
-    "CASE WHEN i.state <> 'sending' OR EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND "  # guard
-    f"{alive('m')}) THEN CAST(:sent_at AS bigint) END "
-    "FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key"
+ATTEMPT = (  # guards: it has its row, and what is sent has a lease
+    "INSERT INTO hoox.attempts (workspace, id, intent, sent_at) VALUES (:workspace, :id, "  # noqa: S608
+    "(SELECT i.seq FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key), "
+    "CASE WHEN :state <> 'sending' OR EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND "
+    f"{alive('m')}) THEN CAST(:sent_at AS bigint) END)"
 )
 CLAIM = (
     "INSERT INTO hoox.claimed (workspace, avatar_id, look_id) VALUES (:workspace, :avatar_id, :look_id) "
