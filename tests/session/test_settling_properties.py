@@ -28,4 +28,4 @@ def test_settling_keeps_its_promises_over_random_schedules(part: int) -> None:
     """
     found = [trial(seed) for seed in range(part, SCHEDULES, PARTS)]
     assert {each.seed: each.broken for each in found if each.broken} == {}
-    assert sum(each.ends for each in found) > SCHEDULES // PARTS
+    assert sum(each.ends for each in found) >= len(found)
