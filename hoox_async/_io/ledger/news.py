@@ -5,7 +5,8 @@ teller is the member whose session sent it last, if that has hooks. Its session 
 its own it comes across: what it has written itself, what it reads of others' changes, and what it looks for
 here. Another session takes such a row over once its teller's session was closed or its member's lease is
 over. So each end is told once where nothing fails, and at least once otherwise. A row can owe one end only:
-who is to pay again waits while the last one is being told (`News.is_telling`).
+who is to pay again waits while the last one is being told (`News.is_telling`). What nobody has told before a
+session without hooks pays again is told to nobody.
 """
 
 from __future__ import annotations
