@@ -166,6 +166,24 @@ async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_
         await other.close()
 
 
+async def test_an_end_that_a_dead_process_owes_is_told_before_its_look_is_paid_again() -> None:
+    """Also by a process that has not been there for a lease, and so can't take it over yet."""
+    async with processes(1) as (space, (first,)):
+        request = prompt("a failure")
+        job = await first.session.submit(request, key="k")
+        await first.kill()
+        await asyncio.sleep(LEASE - 1.0)
+        second = Process(first.database.memory, space)
+        await second.open()
+        await asyncio.sleep(3.0)
+        failed = LookUpdate(Look(job.ref, LookStatus.FAILED), complete=True)
+        await runtime_of(second.session).registry.publish([failed])
+        runner = BatchRunner(second.session, retry=("failed",), look_timeout=1.0)
+        await runner.run([BatchItem("k", request)])
+        assert second.notified == ["k"]
+        await second.close()
+
+
 async def test_an_end_that_is_written_while_its_session_closes_is_left_to_others() -> None:
     """Between any two of its last statements: its process, and so its lease, may go on for days."""
     async with processes(2) as (_, opened):

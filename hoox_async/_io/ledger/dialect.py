@@ -3,9 +3,9 @@
 A statement has one text for both. Where that cannot be, a fragment stands for what differs:
 
 - ``{now}`` and ``{timeline}``: whether a member is alive, in HOLDER, ATTEMPT, TAKE_OVER, TAKE_OVER_KEY and
-  TOLD_BY_ANOTHER, and in the statements of `member_statements` and `copy` about members. That goes by the
-  server's clock, and by its timeline, which a failover changes. The one member of a file lives as long as its
-  process.
+  OWED_BY_A_LIVING_ONE, and in the statements of `member_statements` and `copy` about members. That goes by
+  the server's clock, and by its timeline, which a failover changes. The one member of a file lives as long as
+  its process.
 - ``{xid}``: the number of the transaction, in INSERT, UPDATE and KEEP_DELIVERY, and in what `copy` writes.
   The feed of changes goes by it, which nobody reads of a file.
 - ``{position}``: the place of a text in another, in MADE and COPIES. Each database has its own name for it.

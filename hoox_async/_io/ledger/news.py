@@ -75,13 +75,16 @@ class News:
     async def is_telling(self, intent: Intent) -> bool:
         """Whether hooks are being told of this end, here or by another session that is alive.
 
-        Begins with it here where this session owes it, or one that is gone.
+        Begins with it here where this session owes it, or one that is gone. What one owes that may be gone is
+        being told for as long as this session can't take it over yet.
         """
         if intent.ref is None or self._is_under_way(intent.key, intent.ref):
             return intent.ref is not None
         values = self._place.values(key=intent.key)
-        take_over = [(sql.TAKE_OVER_KEY, values)] if self.takes_over and self._place.tells else []
-        questions = (*take_over, (ROW, values), (sql.TOLD_BY_ANOTHER, values))
+        if self.takes_over and self._place.tells:
+            questions = [(sql.TAKE_OVER_KEY, values), (ROW, values), (sql.OWED_BY_ANOTHER, values)]
+        else:
+            questions = [(ROW, values), (sql.OWED_BY_A_LIVING_ONE, values)]
         *_, rows, others = await self._engine.run(lambda tx: tx.ask(*questions))
         for row in (Row(*each) for each in rows):
             self.found(row, row.read(newer=True))

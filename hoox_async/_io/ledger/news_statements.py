@@ -15,10 +15,8 @@ _OWING = (
 )
 OWED = COLUMNS.replace("hoox.intents i", _OWING) + "ORDER BY i.seq"
 
-_IS_GONE = (
-    "(teller = '' OR (NOT EXISTS (SELECT 1 FROM hoox.members m "  # noqa: S608
-    f"WHERE m.id = intents.teller AND {alive('m')}) AND {MAY_SWEEP}))"
-)
+_IS_ALIVE = f"EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = intents.teller AND {alive('m')})"  # noqa: S608
+_IS_GONE = f"(teller = '' OR (NOT {_IS_ALIVE} AND {MAY_SWEEP}))"
 # The conditions stand in the outer statement too: of two members that take the same row one finds it taken.
 TAKE_OVER = (
     "UPDATE hoox.intents SET teller = :me WHERE seq IN (SELECT seq FROM hoox.intents "  # noqa: S608
@@ -29,10 +27,11 @@ TAKE_OVER_KEY = (
     "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND key = :key "  # noqa: S608
     f"AND {OWES} AND teller <> :me AND {_IS_GONE}"
 )
-TOLD_BY_ANOTHER = (
-    "SELECT 1 FROM hoox.intents i JOIN hoox.members m ON m.id = i.teller "  # noqa: S608
-    f"WHERE i.workspace = :workspace AND i.key = :key AND i.teller <> :me AND {alive('m')} AND {OWES}"
+OWED_BY_ANOTHER = (
+    "SELECT 1 FROM hoox.intents WHERE workspace = :workspace AND key = :key "  # noqa: S608
+    f"AND {OWES} AND teller <> :me"
 )
+OWED_BY_A_LIVING_ONE = f"{OWED_BY_ANOTHER} AND {_IS_ALIVE}"
 TOLD = (
     "UPDATE hoox.intents SET notified = look_id "
     "WHERE workspace = :workspace AND key = :key AND look_id = :look_id"
