@@ -14,7 +14,7 @@ from internals_kit import SentPermit, ServerQuota, SharedPermits
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._core.quota.quota_learning import Accepted, Observed, QuotaLearning, Throttled
-from hoox_async._io.ledger.postgres_migrations import in_schema
+from hoox_async._io.ledger.dialect import in_schema
 from hoox_async._io.ledger.postgres_permits import PostgresPermits
 from hoox_async.postgres import PostgresDatabase
 

@@ -20,14 +20,14 @@ from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
 from . import member_statements as sql
-from .dialect import postgres
+from .dialect import in_schema, postgres
 from .intent_rows import Place, Row
 from .kept_deliveries import keep
 from .member import Member
 from .postgres import PostgresEngine
 from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
-from .postgres_migrations import MIGRATIONS, ensure_newest, in_schema
+from .postgres_migrations import MIGRATIONS, ensure_newest
 from .postgres_migrations import migrate as migrate_schema
 from .postgres_offline import NoWorkspace, offline_workspace
 from .postgres_permits import PostgresPermits

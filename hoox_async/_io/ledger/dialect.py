@@ -49,7 +49,7 @@ SQLITE = Dialect("", r":\1", "INTEGER PRIMARY KEY", "bigint", "0", "''", "0", "i
 def postgres(schema: str) -> Dialect:
     """PostgreSQL, with the tables in this schema."""
     return Dialect(
-        '"' + schema.replace('"', '""') + '".',
+        f"{quoted(schema)}.",
         r"%(\1)s",
         "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         "xid8",
@@ -69,4 +69,19 @@ _SCHEMA = re.compile(r"\bhoox\.")
 def _compiled(dialect: Dialect, sql: str) -> str:
     sql = _FRAGMENT.sub(lambda found: str(getattr(dialect, found[1])), sql)
     sql = _PARAMETER.sub(dialect.parameter, sql)
-    return _SCHEMA.sub(lambda _: dialect.prefix, sql)  # last: the name of a schema may have any of these
+    return _prefixed(sql, dialect.prefix)  # last: the name of a schema may have any of these
+
+
+@functools.cache
+def in_schema(sql: str, schema: str) -> str:
+    """The SQL with this schema in place of ``hoox``, for a statement without parameters or with %s."""
+    return _prefixed(sql, f"{quoted(schema)}.")
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _prefixed(sql: str, prefix: str) -> str:
+    return _SCHEMA.sub(lambda _: prefix, sql)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...errors import StoreError
+from .dialect import quoted
 from .postgres_connections import Connections
-from .postgres_migrations import quoted
 
 _OLDEST = 13_00_00
 

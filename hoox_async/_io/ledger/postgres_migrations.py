@@ -8,14 +8,12 @@ it. Only a migration whose ``minimum_client`` is higher than what a release know
 from __future__ import annotations
 
 import asyncio
-import functools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import StoreError
-from .dialect import postgres
+from .dialect import in_schema, postgres, quoted
 from .postgres_connections import Connections
 from .postgres_errors import DatabaseError
 from .schema import SHARED_TABLES, TABLES
@@ -182,18 +180,3 @@ async def _read_state_on(connection: AsyncConnection[Any], schema: str) -> Schem
     mark = in_schema(_IN_ALL_RELEASES, schema)
     cursor = await connection.execute(in_schema(_STATE, schema).encode(), (mark,))
     return SchemaState(*(await cursor.fetchall())[0])
-
-
-@functools.cache
-def in_schema(sql: str, schema: str) -> str:
-    """The SQL with this schema in place of ``hoox``."""
-    name = f"{quoted(schema)}."
-    return _NAME.sub(lambda _: name, sql)
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-_NAME = re.compile(r"\bhoox\.")

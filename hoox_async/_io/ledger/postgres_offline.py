@@ -21,12 +21,12 @@ from . import intent_rows
 from . import member_statements as member_sql
 from . import statements as sql
 from .binding import find_workspace
-from .dialect import postgres
+from .dialect import in_schema, postgres
 from .intent_rows import Place, Row
 from .ledger import Ledger, in_states
 from .postgres import PostgresEngine
 from .postgres_connections import Connections
-from .postgres_migrations import MIGRATIONS, in_schema, read_state
+from .postgres_migrations import MIGRATIONS, read_state
 from .postgres_url import DatabaseUrl, require_schema, require_workspace_name
 from .transaction import Transaction
 
