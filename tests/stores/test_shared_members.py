@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import attrs
 import pytest
-from internals_kit import Clock, Coordination, Intent, IntentState, Row, SharedLedger, Workspace
+from internals_kit import Clock, Coordination, Delivery, Intent, IntentState, Row, SharedLedger, Workspace
 from shared_store_kit import LEASE, Process, World
 from store_kit import WORKSPACE, accept, planned, send, settle
 
+from hoox_async import LookStatus
 from hoox_async._io.ledger import member_statements
 from hoox_async._io.ledger.news import write_told
 from hoox_async._io.ledger.statements import CONFIRM_KEY
@@ -492,3 +494,26 @@ async def test_after_a_step_of_the_clock_a_process_sends_and_one_leads(world: Wo
         )
         await process.member._leaders._agree()
     assert duties == [PollDuty.ALL, PollDuty.OTHERS]
+
+
+async def test_a_new_leader_hears_of_many_deliveries_in_turns(world: World) -> None:
+    """What others have kept is passed on fifty at a time: the loop has a turn in between."""
+    first, second = await world.process(), await world.process()
+    for number in range(120):
+        await sending(first, f"{number}")
+        await first.store.keep_delivery(f"att_{number}", Delivery(f"look_{number}", LookStatus.READY))
+    turn, heard = 0, list[int]()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    workspace = second.store._place.workspace
+    second.member._leaders.add(workspace, Coordination(lambda: True, print, lambda _: heard.append(turn)))
+    await second.member._leaders.coordinate()
+    counting.cancel()
+    assert len(heard) == 120
+    assert max(Counter(heard).values()) <= 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -13,6 +14,8 @@ from ..protocols import Coordination, PollDuty
 from . import member_statements as sql
 from .statements import of_workspaces
 from .transaction import Engine, Question, Transaction
+
+_AT_ONCE = 50  # deliveries: each begins a task
 
 
 class Leaders:
@@ -117,10 +120,12 @@ class Leaders:
         for workspace in led:
             if workspace in self._parts:
                 self._parts[workspace].has_read_deliveries = True
-        for workspace, attempt_id in kept:
+        for number, (workspace, attempt_id) in enumerate(kept, start=1):
             if workspace in self._parts:
                 with failures_logged("passing on a kept delivery"):
                     self._parts[workspace].coordination.on_delivery(attempt_id)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _question(self, statement: str, workspaces: Iterable[int], **values: Any) -> Question:
         return of_workspaces(statement, workspaces), {"me": self._me, **values}
