@@ -1,6 +1,6 @@
 """What earlier versions wrote is read by this one: ``0.1/x`` gives the lines of ``0.1/x.read.txt``.
 
-The files of a version are never changed. Stores are not among them yet.
+The files of a version are never changed. `test_golden_stores.py` has the stores.
 """
 
 from __future__ import annotations
