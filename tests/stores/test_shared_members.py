@@ -8,7 +8,17 @@ from contextlib import AsyncExitStack
 
 import attrs
 import pytest
-from internals_kit import Clock, Coordination, Delivery, Intent, IntentState, Row, SharedLedger, Workspace
+from internals_kit import (
+    Clock,
+    Coordination,
+    Delivery,
+    Intent,
+    IntentState,
+    Row,
+    Send,
+    SharedLedger,
+    Workspace,
+)
 from shared_store_kit import LEASE, Process, World
 from store_kit import WORKSPACE, accept, planned, send, settle
 
@@ -326,6 +336,23 @@ async def test_who_pays_again_learns_whether_an_end_is_still_being_told(world: W
     second.told(ended)
     assert not await second.is_telling(ended)
     await second.aclose()
+
+
+async def test_a_sending_of_an_earlier_session_that_is_written_late_becomes_unknown(world: World) -> None:
+    """Also where a session of the same process has the workspace open again: what that sends stays."""
+    process = await world.process()
+    for key in ("left", "new"):
+        await process.store.plan(planned(key))
+    before = process.member.clock.utc()
+    await process.store.aclose()
+    await process.store.open(WORKSPACE)
+    await process.store.advance("left", Send("att_left", before, None))
+    await process.store.advance("new", Send("att_new", process.member.clock.utc(), None))
+    await process.sweep()
+    found = await process.store.get(("left", "new"))
+    assert found["left"].state is IntentState.UNKNOWN
+    assert found["new"].state is IntentState.SENDING
+    await process.close()
 
 
 async def test_a_second_session_of_the_same_database_object_is_refused(world: World) -> None:

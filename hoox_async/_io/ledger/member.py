@@ -58,7 +58,8 @@ class Member:
         self._lease = lease
         self._tasks = TaskSet()
         self._listeners: dict[int, OnChange] = {}  # of the workspaces that are open
-        self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
+        self._opened_at: dict[int, datetime] = {}
+        self._closed_at: dict[int, float] = {}  # for as long as a write may come late
         self._news: dict[int, News] = {}
         self._unwritten_closings: dict[int, News] = {}
         self._feed = ChangeFeed(engine, me, self._listeners)
@@ -97,8 +98,8 @@ class Member:
     def open_workspace(self, workspace: int, on_change: OnChange) -> None:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
         self._listeners[workspace] = on_change
+        self._opened_at[workspace] = self.clock.utc()
         self._unwritten_closings.pop(workspace, None)
-        self._closed_at.pop(workspace, None)
 
     async def close_workspace(self, workspace: int) -> None:
         """Leave this workspace alone from now on. Another process may poll it at once."""
@@ -209,12 +210,22 @@ class Member:
         if not closed:
             return
         began = self.clock.now()
-        for row in await self._rows(sql.LEFT_SENDING, closed):
-            if row[0] not in self._listeners:  # else its session has seen to it
-                await self._mark_unknown(Row(*row), presumed=False)
+        for row in map(Row._make, await self._rows(sql.LEFT_SENDING, closed)):
+            if not self._is_sent_by_open_session(row):
+                await self._mark_unknown(row, presumed=False)
         for workspace, closed_at in closed.items():
             if began - closed_at > _LATE_WRITES and self._closed_at.get(workspace) == closed_at:
                 del self._closed_at[workspace]
+
+    def _is_sent_by_open_session(self, row: Row) -> bool:
+        """Whether the session that has the row's workspace open now was open when it was sent."""
+        if row.workspace not in self._listeners:
+            return False
+        try:
+            sent_at = row.read(newer=True).sent_at
+        except DamagedRecord:
+            return False  # which is logged
+        return sent_at is None or sent_at >= self._opened_at[row.workspace]
 
     async def _mark_unknown(self, row: Row, *, presumed: bool) -> None:
         """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""
