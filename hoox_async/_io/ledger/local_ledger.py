@@ -40,8 +40,6 @@ _T = TypeVar("_T")
 class LocalLedger(Ledger):
     """A `Ledger` in a SQLite database, for one session at a time."""
 
-    _engine: SQLiteEngine | MemoryEngine
-
     def __init__(self, file: SQLiteFile, engine: Callable[[], SQLiteEngine | MemoryEngine]) -> None:
         super().__init__(newer=False)
         self._file = file
@@ -187,12 +185,12 @@ class LocalLedger(Ledger):
 
     def _plan(self, intent: Intent, tx: Transaction) -> Written:
         if intent.state is IntentState.SENDING:
-            self._engine.require_files()
+            self._file.require_files()
         return super()._plan(intent, tx)
 
     def _advance(self, key: str, transitions: Sequence[Transition], tx: Transaction) -> Written:
         if any(isinstance(step, Send) for step in transitions):
-            self._engine.require_files()
+            self._file.require_files()
         return super()._advance(key, transitions, tx)
 
     async def release(self, key: str | None) -> None:  # noqa: ARG002 -- the protocol's signature

@@ -54,10 +54,6 @@ class SQLiteEngine:
         if self.is_closed:
             raise StoreError(f"{self.name}: the store is closed")
 
-    def require_files(self) -> None:
-        """Raise `StoreError` where the open files were removed or replaced. Called inside of work."""
-        self._file.require_files()
-
     async def open(self, at: datetime, prepare: Prepare) -> None:
         """Open the database. If that raises or is cancelled, it is closed."""
         try:
@@ -135,9 +131,6 @@ class MemoryEngine:
         """Raise `StoreError` where it is closed."""
         if self.is_closed:
             raise StoreError(f"{self.name}: the store is closed")
-
-    def require_files(self) -> None:
-        """Do nothing: there are none."""
 
     async def open(self, at: datetime, prepare: Prepare) -> None:
         """Open the database."""

@@ -166,7 +166,8 @@ class SQLiteFile:
     def require_files(self) -> None:
         """Raise `StoreError` where the open files were removed or replaced.
 
-        Writes to such files are lost with this process, and a second session could open the path.
+        Writes to such files are lost with this process, and a second session could open the path. In memory
+        there are none.
         """
         for name, opened in self._files.items():
             try:
