@@ -41,13 +41,12 @@ from hoox_async._api.models import Look
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.records import dump_delivery, dump_intent
+from hoox_async._core.intents.records import dump_intent
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Send, Settle, advance
 from hoox_async._io.ledger import intent_rows
 from hoox_async._io.ledger.intent_rows import changes_between
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.opening import open_store
-from hoox_async._io.ledger.statements import KEEP_DELIVERY
 from hoox_async._io.ledger.transaction import Transaction
 from hoox_async._io.protocols import Workspace
 from hoox_async.events import Event
@@ -194,10 +193,6 @@ class Filling:
             intent = self.intent(number)
             changes = [changes_between(None, intent)]
             intent_rows.put(tx, place, None, None, intent, dump_intent(intent), changes)
-            if intent.ref is not None and number % 10 == 1 and number < 10 * DELIVERED:
-                delivery = Delivery(intent.ref.look_id, LookStatus.READY, avatar_id=intent.ref.avatar_id)
-                values = {"id": f"attempt {number}", "look_id": delivery.look_id, "by": "other"}
-                tx.write(KEEP_DELIVERY, place.values(record=dump_delivery(delivery), **values))
 
     async def fill(self, store: Ledger) -> None:
         """Fill the store, which nobody has open."""
@@ -211,6 +206,12 @@ class Filling:
             f"AND seq > (SELECT min(seq) + {2 * OWED} FROM hoox.intents WHERE workspace = :workspace)"
         )
         await store._engine.run(lambda tx: tx.write(told, store._place.values()))
+        accepted = [number for number in range(self.count) if self.state(number) is IntentState.ACCEPTED]
+        for number in accepted[:DELIVERED]:
+            intent = (await store.get([f"k{number}"]))[f"k{number}"]
+            assert intent.ref is not None
+            delivery = Delivery(intent.ref.look_id, LookStatus.READY, avatar_id=intent.ref.avatar_id)
+            await store.keep_delivery(f"attempt {number}", delivery)
         await store.aclose()
 
 
