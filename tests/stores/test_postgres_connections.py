@@ -16,6 +16,7 @@ from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 
 PID = "SELECT pg_backend_pid()"
+WAITING_FOR_STANDBY = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @asynccontextmanager
@@ -166,6 +167,9 @@ async def test_commits_that_hang_use_no_more_connections_than_allowed(own_postgr
             keys = [f"k{n}" for n in range(8)]
             await asyncio.gather(*(store.plan(planned(key)) for key in keys))
             set_standby("gone")
+            # The server has not read its settings yet. Renewing the lease is the first commit that hangs.
+            while not admin.execute(WAITING_FOR_STANDBY).fetchall():
+                await asyncio.sleep(0.01)
             writes = [asyncio.create_task(write_until_done(store, key)) for key in keys]
             for _ in range(100):
                 await asyncio.sleep(0.05)
@@ -195,7 +199,7 @@ async def test_a_commit_that_the_standby_may_lack_is_not_acknowledged(own_postgr
         with own_postgres.connect() as admin:
             admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
             admin.execute("SELECT pg_reload_conf()")
-            cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            cancel = f"SELECT pg_cancel_backend(pid) FROM ({WAITING_FOR_STANDBY}) w"
             writing = write()
             while not admin.execute(cancel).fetchall():
                 await asyncio.sleep(0.01)
