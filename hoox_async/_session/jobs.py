@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import datetime
@@ -46,6 +46,7 @@ from .reads import Reads
 
 _log = logging.getLogger("hoox_async")
 _NO_METADATA: Mapping[str, str] = {}
+_WRITTEN_WITHIN = 5.0  # seconds; then waiters get an end that is not written yet
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0  # seconds until an end is written again that the store did not write
 _UNKNOWN_KIND = ("unknown", "")  # of looks that this session did not submit
 # An awaited look that another process polls is polled here too once it has taken so many times as long as is
@@ -367,7 +368,8 @@ class JobRegistry:
         self._duty: PollDuty | None = None  # not known yet
         self._opened_at = clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        self._unwritten: set[LookRef] = set()  # waiters know their end, and no row does: the store has failed
+        # Looks whose end no row says, since the store has failed. Each has a task that goes on writing.
+        self._unwritten: set[LookRef] = set()
         self._unreferenced: list[str] = []  # keys
         self._closed: HooxError | None = None
 
@@ -424,7 +426,12 @@ class JobRegistry:
             return
         self.require_open(job)
         if job._may_have_been_delivered or self._is_shared:
-            intent = await self._store.by_ref(job.ref)
+            try:
+                intent = await self._store.by_ref(job.ref)
+            except StoreError:
+                if job._complete:  # it was reported meanwhile
+                    return
+                raise
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
 
@@ -587,94 +594,74 @@ class JobRegistry:
         return any(were_new)
 
     async def _settle(self, look: Look, complete: bool) -> bool:
-        """Record the look and update its job. Returns whether it was new.
+        """Write the end of a look, and wake its waiters. Returns whether it was new here.
 
-        If its row owes the news to the hooks here, writing it has them called: see `tell`. A look that has no
-        row is told by the session that holds its job.
+        Its row says whose hooks are told: writing it has them called, see `tell`. While the store fails,
+        waiters get the look as the API reported it, and hooks wait until it is written.
         """
         job = self._jobs.get(look.ref)
-        if job is None or job.key is None:
-            job = await self._with_payment(look, job)
-        if job is None or (job.done and look.ref not in self._unwritten):
+        if job is not None and job.done and look.ref not in self._unwritten:
             return False
-        was_settled = job._is_settled
-        if job.key is not None:
-            look = await self._write_settled(job.key, look)
-        is_new = job._update(look, complete=complete)
-        if job.key is None and not was_settled:
-            self._hooks.emit(LookSettled(look, None, None, job.metadata))
-        return is_new
-
-    async def _with_payment(self, look: Look, job: LookJob | None) -> LookJob | None:
-        """The job of a settled look, with the payment that the store knows of it.
-
-        ``job``: the one that is referenced. It may have been made from the ref alone. None where there is
-        none and nobody is known to have paid for the look.
-        """
-        ref = look.ref
+        settle = Settle(look, self._clock.utc(), self._api_answers.answers_since)
         try:
+            async with asyncio.timeout(_WRITTEN_WITHIN):
+                job, look = await self._write_end(settle)
+        except Exception as error:  # a store may raise anything; the waiters must be woken
+            self._write_later(settle, error)
+        return job is not None and job._update(look, complete=complete)
+
+    async def _write_end(self, settle: Settle) -> tuple[LookJob | None, Look]:
+        """Write the end to the row of the intent that paid for the look. Raises what the store raises.
+
+        A look that has no row is told by the session that holds its job. Returns the job, if there is one,
+        and the look as its row has it.
+        """
+        look, ref = settle.look, settle.look.ref
+        job = self._jobs.get(ref)
+        if job is None or job.key is None:  # a job may have been made from the ref alone
             intent = await self._store.by_ref(ref)
-        except Exception as error:  # its waiters are woken nevertheless
-            _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
-            self._write_later(ref, partial(self._settle_row, self._settling(look)))
-            return job
-        if intent is None or intent.ref != ref:  # it is being paid again: the look is not its own any more
-            return job
-        return self.job_of(intent)
+            if (
+                intent is not None and intent.ref == ref
+            ):  # else it is being paid again: the look is not its own
+                job = self.job_of(intent)
+        if job is not None and job.key is not None:
+            look = await self._write_to_row(job.key, settle)
+        elif job is not None and (not job._is_settled or ref in self._unwritten):
+            self._hooks.emit(LookSettled(look, None, None, job.metadata))
+        self._unwritten.discard(ref)
+        return job, look
 
-    def _settling(self, look: Look) -> Settle:
-        return Settle(look, self._clock.utc(), self._api_answers.answers_since)
-
-    async def _write_settled(self, key: str, look: Look) -> Look:
-        """Record in the store that the look is settled; where that fails, again in the background.
-
-        Returns the look as the store has it, or as it was reported where the store fails.
-        """
-        settle = self._settling(look)
-        try:
-            return await self._settle_once(key, settle)
-        except StoreError as error:
-            _log.warning("the store could not record that %s is %s: %s", look.ref, look.status, error)
-        except Exception:  # a store may raise anything; the waiters must be woken
-            _log.exception("the store failed while recording that %s is %s", look.ref, look.status)
-        self._write_later(look.ref, partial(self._settle_once, key, settle))
-        return look
-
-    async def _settle_once(self, key: str, settle: Settle) -> Look:
+    async def _write_to_row(self, key: str, settle: Settle) -> Look:
         """Write the end, and return the look as the row has it: its first settled status is final."""
         try:
             settled: Intent | None = await self._intents.advance(key, settle)
         except IllegalTransition:  # it was settled with the other status before
             settled = await self._intents.stored(key)
-        self._unwritten.discard(settle.look.ref)
         known = settled.look if settled is not None else None
         return known if known is not None and known.ref == settle.look.ref else settle.look
 
-    async def _settle_row(self, settle: Settle) -> None:
-        """Write the end into the row of its look, if there is one."""
-        ref = settle.look.ref
-        intent = await self._store.by_ref(ref)
-        if intent is not None and intent.ref == ref:
-            await self._settle_once(intent.key, settle)
-        self._unwritten.discard(ref)
-
-    def _write_later(self, ref: LookRef, write: Callable[[], Awaitable[object]]) -> None:
-        """Write the end of a look once the store works again."""
-        is_retried = ref in self._unwritten
-        self._unwritten.add(ref)
-        if not is_retried:
+    def _write_later(self, settle: Settle, error: Exception) -> None:
+        """Write the end of a look once the store works again: hooks and other processes wait for it."""
+        look = settle.look
+        said = f"it did not answer within {_WRITTEN_WITHIN:g} s" if isinstance(error, TimeoutError) else error
+        unexpected = None if isinstance(error, StoreError | TimeoutError) else error
+        _log.warning(
+            "the store could not record that %s is %s: %s", look.ref, look.status, said, exc_info=unexpected
+        )
+        if look.ref not in self._unwritten:
+            self._unwritten.add(look.ref)
             with suppress(SessionClosed):  # it stays accepted in the store, where it is found again
-                self._tasks.background(self._write_until_done(ref, write), "hoox-settle")
+                self._tasks.background(self._keep_writing(settle), "hoox-settle")
 
-    async def _write_until_done(self, ref: LookRef, write: Callable[[], Awaitable[object]]) -> None:
+    async def _keep_writing(self, settle: Settle) -> None:
         pause = _FIRST_RETRY
-        while ref in self._unwritten:
+        while settle.look.ref in self._unwritten:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY)
             try:
-                await write()
+                await self._write_end(settle)
             except Exception as error:
-                _log.debug("the end of %s is not written yet: %s", ref, error)
+                _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
 
     # --- the end of waiting
 

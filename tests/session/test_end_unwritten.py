@@ -15,6 +15,7 @@ from shared_memory_kit import Fault, MemoryDatabase, SharedMemory, no_fault
 
 from hoox_async import HooxSession, Look, LookStatus
 from hoox_async.errors import StoreError
+from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import InProcessTransport, Space
 
 PICTURE = "https://media.example/look.jpg"
@@ -91,3 +92,40 @@ async def test_of_two_reports_that_contradict_each_other_a_waiter_gets_the_one_t
         await asyncio.gather(*(registry.publish([LookUpdate(look, True)]) for look in (ready, failed)))
         assert (await waiting).status is LookStatus.READY
         assert (await intents(session))["order"] is IntentState.READY
+
+
+async def test_a_waiter_has_the_look_within_seconds_while_the_store_does_not_answer() -> None:
+    """Hooks are called once its end is written, and not before."""
+    told: list[tuple[float, LookSettled]] = []
+    hanging = False
+
+    async def hangs(when: Literal["before", "after"], name: str) -> None:
+        while hanging and when == "before" and name in ("put", "by_ref"):
+            await asyncio.sleep(1.0)
+
+    def hook(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append((now(), event))
+
+    space, memory = Space(rng=Random(1), requests_per_minute=None), SharedMemory()
+    async with MemoryDatabase(memory, fault=hangs) as database:
+        store, transport = database.workspace("w"), InProcessTransport(space)
+        async with HooxSession(space.api_key, transport=transport, store=store, hooks=[hook]) as session:
+            job = await session.edit_look(made(space), "scene", key="order")
+            waiting = asyncio.create_task(job.wait())
+            await asyncio.sleep(1.0)
+            hanging = True
+            began = now()
+            report = LookUpdate(Look(job.ref, LookStatus.READY, PICTURE), True)
+            publishing = asyncio.create_task(runtime_of(session).registry.publish([report]))
+            assert (await waiting).status is LookStatus.READY
+            assert now() - began <= 5.5
+            await publishing
+            await asyncio.sleep(60.0)
+            assert told == []
+            hanging, works_since = False, now()
+            await asyncio.sleep(60.0)
+            assert (await intents(session))["order"] is IntentState.READY
+    [(at, event)] = told
+    assert at > works_since
+    assert event.look.ref == job.ref
