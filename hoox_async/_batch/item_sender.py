@@ -242,7 +242,10 @@ class ItemSender:
             error = pending
         last = job.last
         del job  # so that the session can forget it
-        return self._outcome(await self._stored(intent.key) or intent, last, error)
+        now = await self._stored(intent.key)
+        if now is None or now.last_attempt != intent.last_attempt:  # another run pays its key again
+            now = intent
+        return self._outcome(now, last, error)
 
     def _outcome(self, intent: Intent, last: Look, error: HooxError | None) -> Outcome:
         if intent.state is IntentState.ACCEPTED and last.status.settled:

@@ -11,7 +11,18 @@ from batch_kit import avatar, edits, opened, prompts, space_of, states
 from internals_kit import Clock, Intent, IntentState, MemoryLedger, Send, Settle, Transition
 from session_kit import store_of
 
-from hoox_async import BatchItem, BatchRunner, HooxSession, Look, LookEdit, LookRef, LookStatus
+from hoox_async import (
+    BatchItem,
+    BatchReport,
+    BatchRunner,
+    Event,
+    HooxSession,
+    Look,
+    LookEdit,
+    LookRef,
+    LookSettled,
+    LookStatus,
+)
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
 from hoox_async.webhooks import WebhookHub
@@ -261,3 +272,25 @@ async def test_a_pending_look_that_becomes_ready_in_the_last_moment_is_not_paid_
         (second,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
     assert (str(second.state), second.ref) == ("ready", first.ref)
     assert prompts(space)["e0"] == 1
+
+
+async def test_an_item_that_a_hook_pays_again_at_once_has_its_own_outcome() -> None:
+    """What another run sends under the key of a look that has just failed is not this run's outcome."""
+    space = space_of()
+    others: list[asyncio.Task[BatchReport]] = []
+
+    def pay_again(event: Event) -> None:
+        if isinstance(event, LookSettled) and event.look.status is LookStatus.FAILED and not others:
+            space.faults.fail_next("edit", Fault.slow(5.0))
+            run = BatchRunner(session, retry=["failed"]).run(items[:1])
+            others.append(asyncio.create_task(run))
+
+    async with opened(space, hooks=[pay_again]) as session:
+        source = await avatar(session)
+        items = [BatchItem("e0", LookEdit(source, "e0 [fail]")), *edits(source, 1, "other")]
+        first = (await BatchRunner(session).run(items)).outcomes[0]
+        (second,) = (await others[0]).outcomes
+    assert [str(each.state) for each in (first, second)] == ["failed", "failed"]
+    assert [float(each.credits) for each in (first, second)] == [2, 4]
+    assert not first.at_risk
+    assert [first.ref, second.ref] == [space.ledger[1].ref, space.ledger[3].ref]
