@@ -156,17 +156,18 @@ Hook = Callable[[Event], object]
 
 A plain hook is called on the session's event loop, between two steps of the session: it must not block. The
 coroutines of an async hook are run one after the other, in the order of the events. 10,000 events can wait
-for it; while they do, newer ones are dropped for this hook, which is logged. Closing the session waits 10 s
-for those that wait, then cancels them; an async hook that calls a method of a session that is being closed
-gets `SessionClosed`. When a hook raises, that is logged, and the session goes on.
+for it; while they do, newer ones are dropped for this hook, which is logged, and no hook is told of the ends
+of looks in the store: they are told within a minute of there being room, or by a later session. Closing the
+session waits 10 s for those that wait, then cancels them; an async hook that calls a method of a session that
+is being closed gets `SessionClosed`. When a hook raises, that is logged, and the session goes on.
 """
 
 
 class DisplayOnly:
     """A hook that only shows or counts something: no news is lost where it is not called with it.
 
-    ``hooks=[DisplayOnly(print)]``. A session all of whose hooks are such takes over no news of looks that
-    other sessions were to tell, and leaves none behind.
+    ``hooks=[DisplayOnly(print)]``. A session all of whose hooks are such is told of the ends of looks that it
+    has sent itself. It takes over no news that other sessions were to tell, and owes none.
     """
 
     def __init__(self, hook: Hook) -> None:

@@ -41,16 +41,20 @@ class Hooks:
 
     @property
     def kind(self) -> Literal["none", "display", "hooks"]:
-        """What there is; ``"display"`` where all of them only show something (`display_only`)."""
+        """What there is; ``"display"`` where all of them only show something (`DisplayOnly`)."""
         if not self._hooks:
             return "none"
         return "display" if all(isinstance(hook, DisplayOnly) for hook in self._hooks) else "hooks"
+
+    def has_room(self) -> bool:
+        """Whether every hook would be called with the next event: not too many wait for an async hook."""
+        return all(queue.has_room for queue in self._queues)
 
     def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
         """Call every hook with this event. Never raises.
 
         ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It
-        is not called where closing the session prevents that.
+        is not called where closing the session or a full queue prevents that.
         """
         calls = _Calls(on_done)
         for hook, queue in zip(self._hooks, self._queues, strict=True):
@@ -103,13 +107,16 @@ class _HookQueue:
         self._stopped = False
         self.task: asyncio.Task[None] | None = None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next call would not be dropped."""
+        return not self._stopped and len(self._waiting) < MOST_WAITING
+
     def put(self, event: Event, call: Coroutine[Any, Any, object], calls: _Calls) -> None:
-        """Run this call after those before it; it is dropped if too many are waiting."""
-        if self._stopped or len(self._waiting) >= MOST_WAITING:
+        """Run this call after those before it; it is dropped, and never ends, if too many are waiting."""
+        if not self.has_room:
             call.close()
             self._dropped.add(type(event).__name__)
-            if not self._stopped:
-                calls.end_one()  # it is dropped for good
             return
         self._waiting.append((event, call, calls))
         if self.task is None or self.task.done():

@@ -33,7 +33,8 @@ from .reads import Reads
 from .submit import Submitter
 from .unknowns import Unknowns
 
-_TELL_WITHIN = 2.0  # seconds that the store has to say what is owed
+_TELL_EVERY = 60.0  # seconds
+_TELL_WITHIN = 2.0  # seconds that the store has to say what is owed when the session closes
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 
 
@@ -196,9 +197,9 @@ class SessionRuntime:
         self._stop_listening = store.on_changed_elsewhere(self._changed_elsewhere)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        store.tell_by(self.registry.tell)
+        store.tell_by(self.registry.tell, self.hooks.has_room)
         if self.hooks.kind == "hooks":
-            self.tasks.background(self._tell_owed(), "hoox-tell-owed")
+            self.tasks.background(self._tell_every_minute(), "hoox-tell-owed")
         if self.hub is not None:
             self._detach = self.hub.subscribe(self.deliveries.accept)
             self.tasks.supervise(self.deliveries.restore, "hoox-restore-deliveries")
@@ -241,6 +242,15 @@ class SessionRuntime:
             closing.push_async_callback(self.posts.cancel)
             closing.push_async_callback(self.tasks.cancel)
             closing.push_async_callback(self.posts.drain)
+
+    async def _tell_every_minute(self) -> None:
+        """Tell what earlier sessions owe, and this one where a write had no answer or a queue was full."""
+        while True:
+            with suppress(StoreError):
+                await self.store.tell_owed()
+            if self.store.is_shared:  # there a task of the process goes on with it, for all its sessions
+                return
+            await asyncio.sleep(_TELL_EVERY)
 
     async def _tell_owed(self) -> None:
         with suppress(StoreError, TimeoutError):  # then it is told later, or by another session

@@ -459,3 +459,21 @@ async def test_gauges_count_what_is_open(store: Ledger) -> None:
     assert (unknowns, unsettled) == (1, 2)
     assert oldest is not None
     assert oldest.key == "second"
+
+
+async def test_all_ends_that_a_session_has_left_are_told_by_the_next_one_oldest_first(store: Ledger) -> None:
+    """They are read in pages, until none is left."""
+    with_hooks, keys = attrs.evolve(WORKSPACE, hooks="hooks"), [f"k{number}" for number in range(250)]
+    await store.aclose()
+    await store.open(with_hooks)
+    store.tell_by(lambda _: None)
+    await plan_in_order(store, keys)
+    await asyncio.gather(
+        *(store.advance(key, send(f"a{key}"), accept(f"l{key}"), settle(f"l{key}")) for key in keys)
+    )
+    await store.aclose()
+    await store.open(with_hooks)
+    told: list[str] = []
+    store.tell_by(lambda intent: told.append(intent.key))
+    await store.tell_owed()
+    assert told == keys

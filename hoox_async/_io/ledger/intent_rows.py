@@ -98,7 +98,7 @@ class Row(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Who writes: a member, in a workspace. ``tells``: its session has hooks."""
+    """Who writes: a member, in a workspace. ``tells``: its session has hooks that owe news: see `news`."""
 
     workspace: int
     me: str

@@ -50,6 +50,11 @@ _GUESSES = 1000  # rows that this process wrote last
 _T = TypeVar("_T")
 
 
+def always() -> bool:
+    """Say that hooks have room: they are no queue."""
+    return True
+
+
 class Ledger:
     """A session's records of what was paid: intents, attempts, looks, deliveries, budgets, send times.
 
@@ -154,13 +159,13 @@ class Ledger:
 
     # --- the news of ends
 
-    def tell_by(self, on_owed: OnOwed) -> None:
+    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool] = always) -> None:
         """Call ``on_owed`` with each intent whose end this session is to tell its hooks of: see `news`.
 
         It is called on the session's loop, and must not raise. Called again before `told` only for another
-        look of the intent.
+        look of the intent. While ``has_room`` is not so, it is not called, and the end stays owed.
         """
-        self._news = News(self._engine, self._place, on_owed, takes_over=self._hooks == "hooks")
+        self._news = News(self._engine, self._place, on_owed, has_room, shows=self._hooks == "display")
 
     async def tell_owed(self) -> None:
         """Call it also with what earlier sessions owe, or this one by a write of which it had no answer."""

@@ -93,7 +93,7 @@ class LocalLedger(Ledger):
 
     async def tell_owed(self) -> None:
         """Call hooks with what earlier sessions owe, and take over what they have left to be made."""
-        if self._hooks == "hooks":  # at once: no other session has the ledger open
+        if self._place.tells:  # at once: no other session has the ledger open
             await self._write(news_statements.ADOPT)
         await super().tell_owed()
 
@@ -113,7 +113,7 @@ class LocalLedger(Ledger):
 
     def _prepare(self, workspace: Workspace, tx: Transaction, version: int) -> None:
         number = self._bind(workspace, tx, is_new=version == 0)
-        self._place = Place(number, ME, workspace.hooks != "none")
+        self._place = Place(number, ME, workspace.hooks == "hooks")
         for intent in self._of_state(IntentState.SENDING, tx):
             self._advance(intent.key, recovery_transitions(intent), tx)
 

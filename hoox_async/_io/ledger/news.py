@@ -7,6 +7,9 @@ here. Another session takes such a row over once its teller's session was closed
 over. So each end is told once where nothing fails, and at least once otherwise. A row can owe one end only:
 who is to pay again waits while the last one is being told (`News.is_telling`). What nobody has told before a
 session without hooks pays again is told to nobody.
+
+A session whose hooks only show something owes no news, and its rows have no teller: it shows the ends of what
+it has sent itself.
 """
 
 from __future__ import annotations
@@ -17,14 +20,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from ..._api.models import LookRef
-from ..._core.intents.intent import Intent
+from ..._core.intents.intent import Intent, IntentState
 from ..logs import failures_logged
 from . import news_statements as sql
-from .intent_rows import Place, Row, Written, is_owed
+from .intent_rows import OPEN_STATES, Place, Row, Written, is_owed
 from .statements import ROW, of_workspaces
-from .transaction import Engine, Transaction
+from .transaction import Engine, Rows, Transaction
 
-_REMEMBERED = 10_000  # looks that hooks here were called with
+_REMEMBERED = 20_000  # looks that hooks here were called with: more than can wait for an async hook
 
 OnOwed = Callable[[Intent], None]
 
@@ -33,33 +36,49 @@ class News:
     """The news that the session of one open workspace owes its hooks.
 
     ``on_owed`` is called with an intent whose end hooks are to be told of, on the session's loop; it must not
-    raise. `told` is to be called once they were. ``takes_over``: also what sessions owe that are gone.
+    raise. `told` is to be called once they were. While there is no room (``has_room``), it is not called, and
+    the end stays owed. ``shows``: its hooks only show something.
     """
 
-    def __init__(self, engine: Engine, place: Place, on_owed: OnOwed, *, takes_over: bool) -> None:
+    def __init__(
+        self, engine: Engine, place: Place, on_owed: OnOwed, has_room: Callable[[], bool], *, shows: bool
+    ) -> None:
         self._engine = engine
         self._place = place
         self._on_owed = on_owed
-        self.takes_over = takes_over
+        self._has_room = has_room
+        self._shows = shows
+        self._sent: dict[str, str] = {}  # the attempt by key, of what a session that only shows has sent
         # by key and look, whether it is still under way: a row that was read before it was written as told is
         # not told again
         self._begun: OrderedDict[tuple[str, str], bool] = OrderedDict()
         self._told: dict[str, str] = {}  # the look by key: hooks were told, and it is not written yet
 
     @property
-    def tells(self) -> bool:
-        """Whether its session has hooks."""
-        return self._place.tells
+    def may_tell(self) -> bool:
+        """Whether its session has hooks, and room for what they are to be told of."""
+        return self._place.tells and self._has_room()
 
     def found(self, found: Row | Written, intent: Intent) -> None:
         """Tell the hooks here of the end of this intent, if its row owes that to them."""
-        if is_owed(intent, found.teller, found.notified, self._place):
-            self.tell(intent)
+        if self._shows:
+            self._show(intent, is_written=isinstance(found, Written))
+        elif is_owed(intent, found.teller, found.notified, self._place) and self._has_room():
+            self._tell(intent)
 
-    def tell(self, intent: Intent) -> None:
+    def _show(self, intent: Intent, *, is_written: bool) -> None:
+        """Show the end of this intent, if this session was the last to send it."""
+        if intent.state is IntentState.SENDING and is_written:
+            self._sent[intent.key] = intent.attempts[-1].id
+        elif intent.state not in OPEN_STATES:
+            attempt = self._sent.pop(intent.key, None)
+            if attempt is not None and intent.look is not None and intent.was_last_sent_by(attempt):
+                self._tell(intent)
+
+    def _tell(self, intent: Intent) -> None:
         """Tell the hooks here of the end of this intent, unless they were called with it."""
         ref = intent.ref
-        if self._place.tells and ref is not None and (intent.key, ref.look_id) not in self._begun:
+        if ref is not None and (intent.key, ref.look_id) not in self._begun:
             self._begun[intent.key, ref.look_id] = True
             if len(self._begun) > _REMEMBERED:
                 self._begun.popitem(last=False)
@@ -70,7 +89,8 @@ class News:
         """Hooks were told of this end. It is written with the next `write_told`."""
         if intent.ref is not None:
             self._begun[intent.key, intent.ref.look_id] = False
-            self._told[intent.key] = intent.ref.look_id
+            if self._place.tells:
+                self._told[intent.key] = intent.ref.look_id
 
     async def is_telling(self, intent: Intent) -> bool:
         """Whether hooks are being told of this end, here or by another session that is alive.
@@ -81,14 +101,17 @@ class News:
         if intent.ref is None or self._is_under_way(intent.key, intent.ref):
             return intent.ref is not None
         values = self._place.values(key=intent.key)
-        if self.takes_over and self._place.tells:
+        if self._place.tells:
             questions = [(sql.TAKE_OVER_KEY, values), (ROW, values), (sql.OWED_BY_ANOTHER, values)]
         else:
             questions = [(ROW, values), (sql.OWED_BY_A_LIVING_ONE, values)]
         *_, rows, others = await self._engine.run(lambda tx: tx.ask(*questions))
+        is_owed_here = False
         for row in (Row(*each) for each in rows):
-            self.found(row, row.read(newer=True))
-        return bool(others) or self._is_under_way(intent.key, intent.ref)
+            read = row.read(newer=True)
+            self.found(row, read)
+            is_owed_here = is_owed(read, row.teller, row.notified, self._place)
+        return bool(others) or self._begun.get((intent.key, intent.ref.look_id), is_owed_here)
 
     def _is_under_way(self, key: str, ref: LookRef) -> bool:
         return self._begun.get((key, ref.look_id), False)
@@ -98,7 +121,7 @@ class News:
         await write_told(self._engine, [self])
         if not self._place.tells:
             return
-        values = self._place.values(nobody=self._nobody)
+        values = self._place.values(after_workspace=0, after=0)
         questions = ((sql.LEAVE_ENDED, values), (of_workspaces(sql.OWED, [self._place.workspace]), values))
         # first, so that none ends between the two as this session's
         await self._engine.run(lambda tx: tx.write(sql.LEAVE, values))
@@ -106,11 +129,6 @@ class News:
         while left:  # a page at a time
             _, rows = await self._engine.run(lambda tx: tx.ask(*questions))
             left = bool(rows)
-
-    @property
-    def _nobody(self) -> str | None:
-        """What stands for the teller of what is left: a session that only shows owes nobody anything."""
-        return sql.CLOSED if self.takes_over else None
 
     def take_told(self) -> Sequence[tuple[int, str, str]]:
         """Workspace, key and look of what hooks were told of, which the caller writes."""
@@ -123,17 +141,31 @@ class News:
 
 
 async def tell_owed(engine: Engine, me: str, news: Mapping[int, News]) -> None:
-    """Tell what sessions here owe, by their workspaces, and take over what sessions owe that are gone."""
-    tell = [number for number, each in news.items() if each.tells]
-    take_over = [number for number in tell if news[number].takes_over]
-    if not tell:
-        return
-    questions = [(of_workspaces(sql.TAKE_OVER, take_over), {"me": me})] if take_over else []
-    owed = (of_workspaces(sql.OWED, tell), {"me": me})
-    *_, rows = await engine.run(lambda tx: tx.ask(*questions, owed))
-    for row in (Row(*each) for each in rows):
-        with failures_logged(f"reading the end of {row.key!r}"):
-            news[row.workspace].found(row, row.read(newer=True))
+    """Tell what sessions here owe, by their workspaces, and take over what sessions owe that are gone.
+
+    In pages, oldest first: the loop has a turn after each.
+    """
+    last, more = (0, 0), True
+    while more:
+        rows = await _page_of_owed(
+            engine, me, [number for number, each in news.items() if each.may_tell], last
+        )
+        for row in (Row(*each) for each in rows):
+            with failures_logged(f"reading the end of {row.key!r}"):
+                news[row.workspace].found(row, row.read(newer=True))
+        more = len(rows) == sql.PAGE
+        last = rows[-1][:2] if more else last
+
+
+async def _page_of_owed(engine: Engine, me: str, workspaces: Sequence[int], last: tuple[int, ...]) -> Rows:
+    """The next rows after this workspace and seq. Of those of gone sessions as many are taken over."""
+    if not workspaces:
+        return []
+    after_workspace, after = last
+    values = {"me": me, "after_workspace": after_workspace, "after": after}
+    questions = [(of_workspaces(statement, workspaces), values) for statement in (sql.TAKE_OVER, sql.OWED)]
+    _, rows = await engine.run(lambda tx: tx.ask(*questions))
+    return rows
 
 
 def write_told(engine: Engine, news: Iterable[News]) -> asyncio.Future[None]:

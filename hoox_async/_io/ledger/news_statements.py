@@ -5,23 +5,25 @@ from __future__ import annotations
 from .schema import OPEN, OWES
 from .statements import COLUMNS, MAY_SWEEP, alive
 
-CLOSED = ""
-"""The teller of rows whose session was closed."""
+PAGE = 100
+"""Rows, with their intents: some milliseconds of work, after which the loop has a turn."""
 
+_AFTER = "(workspace, seq) > (:after_workspace, :after)"
+_IN_ORDER = f"ORDER BY workspace, seq LIMIT {PAGE}"
 # Those that owe are few, which no statistics tell PostgreSQL: with an order and a limit it reads their index.
 _OWING = (
     "(SELECT * FROM hoox.intents WHERE workspace IN ({workspaces}) "  # noqa: S608
-    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 500) i"
+    f"AND {OWES} AND teller = :me AND {_AFTER} {_IN_ORDER}) i"
 )
-OWED = COLUMNS.replace("hoox.intents i", _OWING) + "ORDER BY i.seq"
+OWED = COLUMNS.replace("hoox.intents i", _OWING) + "ORDER BY i.workspace, i.seq"
 
 _IS_ALIVE = f"EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = intents.teller AND {alive('m')})"  # noqa: S608
 _IS_GONE = f"(teller = '' OR (NOT {_IS_ALIVE} AND {MAY_SWEEP}))"
 # The conditions stand in the outer statement too: of two members that take the same row one finds it taken.
 TAKE_OVER = (
     "UPDATE hoox.intents SET teller = :me WHERE seq IN (SELECT seq FROM hoox.intents "  # noqa: S608
-    f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} "
-    f"ORDER BY workspace, seq LIMIT 100) AND {OWES} AND teller <> :me AND {_IS_GONE}"
+    f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} AND {_AFTER} "
+    f"{_IN_ORDER}) AND {OWES} AND teller <> :me AND {_IS_GONE}"
 )
 TAKE_OVER_KEY = (
     "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND key = :key "  # noqa: S608
@@ -40,11 +42,9 @@ ADOPT = (
     "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND teller = '' "  # noqa: S608
     f"AND state IN {OPEN}"
 )
-_LEAVE = (
-    "UPDATE hoox.intents SET teller = CAST(:nobody AS text) WHERE workspace = :workspace AND teller = :me "
-)
+_LEAVE = "UPDATE hoox.intents SET teller = '' WHERE workspace = :workspace AND teller = :me "
 LEAVE = _LEAVE + f"AND state IN {OPEN}"
 LEAVE_ENDED = (
     _LEAVE + "AND seq IN (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
-    f"AND {OWES} AND teller = :me ORDER BY workspace, seq LIMIT 100)"
+    f"AND {OWES} AND teller = :me {_IN_ORDER})"
 )

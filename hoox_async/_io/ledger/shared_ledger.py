@@ -17,7 +17,7 @@ from ..protocols import Coordination, SharedPermits, Workspace
 from . import statements as sql
 from .binding import bind
 from .intent_rows import Place, Row, Written, from_units
-from .ledger import Ledger
+from .ledger import Ledger, always
 from .member import Member
 from .news import OnOwed
 from .transaction import LeaseOver, Work
@@ -105,7 +105,7 @@ class SharedLedger(Ledger):
             row, self._binding = await bind(
                 member.engine, self._workspace, workspace, self.name, self._is_free
             )
-            self._place, self._quota = Place(row.id, member.id, workspace.hooks != "none"), row.quota
+            self._place, self._quota = Place(row.id, member.id, workspace.hooks == "hooks"), row.quota
             await self._mark_own_as_unknown()
             member.open_workspace(row.id, self._publish)
         except BaseException:
@@ -189,9 +189,9 @@ class SharedLedger(Ledger):
         member.recent.add_budget(member.clock.now(), self._place.workspace, created)
         return stored
 
-    def tell_by(self, on_owed: OnOwed) -> None:
+    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool] = always) -> None:
         """Call ``on_owed`` with each intent whose end this session is to tell its hooks of."""
-        super().tell_by(on_owed)
+        super().tell_by(on_owed, has_room)
         if self._news is not None:
             self._require_member().add_news(self._place.workspace, self._news)
 
