@@ -242,7 +242,8 @@ class ItemSender:
             error = pending
         last = job.last
         del job  # so that the session can forget it
-        now = await self._stored(intent.key)
+        is_unwritten = self._registry.is_unwritten(last.ref)  # then the store may not answer
+        now = None if is_unwritten else await self._stored(intent.key)
         if now is None or now.last_attempt != intent.last_attempt:  # another run pays its key again
             now = intent
         return self._outcome(now, last, error)

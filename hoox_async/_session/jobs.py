@@ -409,6 +409,10 @@ class JobRegistry:
         job = self._jobs.get(ref)
         return job is not None and job._is_unsettled
 
+    def is_unwritten(self, ref: LookRef) -> bool:
+        """Whether this look has ended and no row says so yet, since the store has failed."""
+        return ref in self._unwritten
+
     async def settled(self, job: LookJob, timeout: Timeout) -> Look:
         """The look once it is READY or FAILED; its reason may still be missing then.
 

@@ -30,6 +30,7 @@ from .._io.tasks import TaskSet
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
 from .api_answers import ApiAnswers
+from .intents import within
 from .rate_limiter import Permit, RateLimiter
 
 _T = TypeVar("_T")
@@ -189,8 +190,8 @@ class Reads:
 
     async def _send(self, permit: Permit, request: WireRequest, looks: tuple[LookRef, ...]) -> WireResponse:
         with permit.start_read():
-            with suppress(StoreError):  # a full disk must not prevent reads
-                await self._store.note_sends((self._clock.utc(),))
+            with suppress(StoreError):  # a disk that is full or does not answer must not prevent reads
+                await within(0.0, self._store.note_sends((self._clock.utc(),)))
             sent_at = self._clock.now()
             self._hooks.emit(RequestSent(request.endpoint, sent_at))
             try:

@@ -10,7 +10,7 @@ import pytest
 from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, stopped
 from internals_kit import Accept, Intent, MarkUnknown, MemoryLedger, Send, Transition
 
-from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
+from hoox_async import BatchItem, BatchRunner, LookEdit, LookStatus, PromptAvatar
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
 
@@ -115,3 +115,41 @@ async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
         assert space.credits_spent == 2 * (60 + got["ready"])
         assert sum(outcome.credits for outcome in report) == space.credits_spent
         assert counts(await BatchRunner(session).run(edits(source, 60))) == {"ready": 60}
+
+
+class Hanging(MemoryLedger):
+    """A store that does not answer while ``hangs``."""
+
+    hangs = False
+
+    async def _answer(self) -> None:
+        while self.hangs:
+            await asyncio.sleep(1.0)
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        await self._answer()
+        return await super().advance(key, *steps)
+
+    async def get(self, keys: Any) -> dict[str, Intent]:
+        await self._answer()
+        return await super().get(keys)
+
+    async def note_sends(self, sent_at: Any) -> None:
+        await self._answer()
+        await super().note_sends(sent_at)
+
+
+async def test_looks_are_asked_for_and_reported_while_the_store_does_not_answer() -> None:
+    """Neither the status requests nor the outcomes wait for the store: the looks are paid for and known."""
+    store, space = Hanging(), space_of()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        run = asyncio.create_task(BatchRunner(session).run(edits(source, 3)))
+        await asyncio.sleep(5.0)
+        assert space.credits_spent == 6
+        store.hangs = True
+        async with asyncio.timeout(60.0):
+            report = await run
+        assert counts(report) == {"ready": 3}
+        assert (await session.status(source)).status is LookStatus.READY
+        store.hangs = False
