@@ -182,7 +182,7 @@ class Acknowledged(NamedTuple):
 
 
 class End(NamedTuple):
-    """A row that became READY or FAILED, as the database saw it."""
+    """A row that became READY or FAILED, as the database saw it first."""
 
     key: str
     look_id: str
@@ -195,6 +195,7 @@ NOTE_ENDS = """
     CREATE TEMP TRIGGER note_end AFTER UPDATE ON main.intents
         WHEN NEW.state IN ('ready', 'failed')
             AND (OLD.state IS NOT NEW.state OR OLD.look_id IS NOT NEW.look_id)
+            AND NOT EXISTS (SELECT 1 FROM ends WHERE key = NEW.key AND look_id = NEW.look_id)
         BEGIN INSERT INTO ends VALUES (NEW.key, NEW.look_id, NEW.state, NEW.teller); END;
 """
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
-from internals_kit import IntentState, LookUpdate, runtime_of
-from session_kit import prompt
+from internals_kit import IntentState, LookUpdate, MemoryLedger, runtime_of
+from session_kit import intents, on_space, prompt
+from shared_memory_kit import no_fault
 from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import BatchItem, BatchRunner, Event, Look, LookSettled, LookStatus
-from hoox_async.errors import StoreError
-from hoox_async.sandbox import Fault
+from hoox_async.errors import GenerationFailed, StoreError
+from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
@@ -50,6 +52,26 @@ async def test_a_look_that_a_delivery_reports_without_its_picture_wakes_its_wait
         async with asyncio.timeout(180.0):
             assert (await waiting).thumbnail_url is not None
         assert other.notified == ["k"]
+
+
+async def test_no_hooks_hear_of_a_look_before_it_is_known_who_paid_for_it() -> None:
+    """Where its row can't be read, it is not taken for a look without a row: its sender tells, once."""
+    async with processes(2) as (_, (first, second)):
+        job = await first.session.submit(prompt(), key="k")
+        seen = second.session.job(job.ref)
+        second.database.fault = _no_rows
+        end = LookUpdate(Look(job.ref, LookStatus.READY, "https://media.example/look.jpg"), complete=True)
+        await runtime_of(second.session).registry.publish([end])
+        assert (seen.last.status, second.notified) == (LookStatus.READY, [])
+        second.database.fault = no_fault
+        await until(lambda: first.notified == ["k"], 5.0)
+        await asyncio.sleep(3 * LEASE)
+        assert (first.notified, second.notified) == (["k"], [])
+
+
+async def _no_rows(_: str, name: str) -> None:
+    if name == "by_ref":
+        raise StoreError("the database does not answer")
 
 
 class SlowProcess(Process):
@@ -148,6 +170,25 @@ async def test_another_round_first_tells_the_end_that_a_closed_session_has_left(
         await runner.run([BatchItem("k", request)])
         assert leader.notified == ["k"]
         await until(lambda: leader.notified == ["k", "k"], 240.0)
+
+
+async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> None:
+    """What was sent without hooks is told to nobody, though a session with hooks has tried to pay again."""
+    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append(event.key)
+
+    async with on_space(space, store=store) as (session, _):
+        with pytest.raises(GenerationFailed):
+            await session.run(prompt("[fail] at first"), key="k")
+    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+        space.faults.fail_next("create", Fault.status(400))
+        await BatchRunner(session, retry=("failed",)).run([BatchItem("k", prompt("[fail] at first"))])
+        assert await intents(session) == {"k": IntentState.FAILED}
+        await asyncio.sleep(60.0)
+    assert told == []
 
 
 async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_failed() -> None:

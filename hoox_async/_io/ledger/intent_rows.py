@@ -152,9 +152,11 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
+    nobodys = None
     if lost is not None:
         teller = lost.teller
     elif attempts:
+        nobodys = _owed_by_nobody(before, teller)
         teller = place.me if place.tells else None
     values = place.values(
         age=_age(after, is_sent=bool(attempts), is_lost=lost is not None),
@@ -164,6 +166,7 @@ def put(
         sender=place.me if attempts else None,
         sets_teller=int(bool(attempts) or lost is not None),
         teller=teller,
+        owed_by_nobody=nobodys,
         record=record,
         crc=checksum(record),
         **of_look(claimed_look(after)),
@@ -181,7 +184,13 @@ def put(
     freed = before.ref if before is not None and before.ref != after.ref else None
     if freed is not None and freed not in after.past_looks:  # the user has named another look
         tx.write(sql.UNCLAIM, place.values(**of_look(freed)))
-    return Written(after, version, record, teller, notified)
+    return Written(after, version, record, teller, nobodys or notified)
+
+
+def _owed_by_nobody(before: Intent | None, teller: str | None) -> str | None:
+    """The look of the round that ends, if nobody owes its news: then who sends now does not either."""
+    look = before.look if before is not None and teller is None else None
+    return None if look is None else look.ref.look_id
 
 
 def _age(after: Intent, *, is_sent: bool, is_lost: bool) -> str:

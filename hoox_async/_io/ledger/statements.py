@@ -81,7 +81,8 @@ INSERT = (
 UPDATE = (
     "UPDATE hoox.intents SET version = CASE WHEN version = :was AND crc = :was_crc "  # noqa: S608 -- guard
     "THEN CAST(:version AS bigint) END, state = :state, member = coalesce(:sender, member), "
-    "teller = CASE WHEN :sets_teller = 1 THEN CAST(:teller AS text) ELSE teller END, avatar_id = :avatar_id, "
+    "teller = CASE WHEN :sets_teller = 1 THEN CAST(:teller AS text) ELSE teller END, "
+    "notified = coalesce(CAST(:owed_by_nobody AS text), notified), avatar_id = :avatar_id, "
     "look_id = :look_id, record = :record, "
     f"crc = :crc, changed_in = {{xid}}, changed_by = :me, listed_at = {_LISTED_AT.format(kept='listed_at')} "
     "WHERE workspace = :workspace AND key = :key"
