@@ -29,7 +29,7 @@ from .._api.webhook_payloads import Delivery
 from .._core.intents.candidates import avatars_of_edits
 from .._core.intents.deliveries import Effect, effect_of, look_of
 from .._core.intents.intent import Evidence, Intent, IntentState
-from .._core.intents.transitions import IfUnchanged, IllegalTransition, LookTaken, NoteDelivered
+from .._core.intents.transitions import IfUnchanged, IllegalTransition, LookTaken, NoteDelivered, advance
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._io.clock import Clock
 from .._io.error_words import words_of
@@ -274,9 +274,10 @@ class Deliveries:
 
     async def _look_up_later(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
         """Note that an unknown was surely paid, and look for its look's avatar in the background."""
-        is_new = intent.state is IntentState.UNKNOWN and intent.delivered is None
+        note = NoteDelivered(delivery.look_id, attempt_id)
+        is_new = intent.state is IntentState.UNKNOWN and advance(intent, note) != intent
         if is_new:
-            await self._intents.advance(intent.key, IfUnchanged(intent), NoteDelivered(delivery.look_id))
+            await self._intents.advance(intent.key, IfUnchanged(intent), note)
         self._without_avatar[attempt_id] = None
         self._lookup_pause = _FIRST_LOOKUP_PAUSE
         if self._lookup_task is None or self._lookup_task.done():

@@ -43,7 +43,7 @@ STEPS: dict[type[Transition], Transition] = {
     Reject: Reject(NO, AT),
     MarkUnknown: MarkUnknown("dropped"),
     AddCandidates: AddCandidates((REF,)),
-    NoteDelivered: NoteDelivered(REF.look_id),
+    NoteDelivered: NoteDelivered(REF.look_id, "a1"),
     Settle: Settle(READY, AT),
     Resend: Resend(),
     Drop: Drop(),

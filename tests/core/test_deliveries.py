@@ -120,8 +120,8 @@ def test_what_tells_nothing_new_of_an_intent_need_not_be_kept() -> None:
 
 
 def test_the_look_that_was_delivered_is_known_until_the_unknown_is_settled() -> None:
-    """The first one stays, and is gone with the round that it was about."""
-    unknown = after(NoteDelivered("look_new"), NoteDelivered("look_other"), start=in_state(S.UNKNOWN))
+    """It is gone with the round that it was about."""
+    unknown = after(NoteDelivered("look_new", "a1"), start=in_state(S.UNKNOWN))
     assert unknown.delivered == "look_new"
     assert advance(unknown, Accept(REF, AT, Evidence.WEBHOOK)).delivered is None
     assert advance(unknown, Resend()).delivered is None

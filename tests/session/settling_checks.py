@@ -286,7 +286,13 @@ def _wrong_unknown(world: World, ack: Acknowledged, intent: Intent) -> str:
     look = world.space.looks[ack.delivery.look_id]
     is_of_known_avatar = look.avatar.looks[0] is not look and look.avatar.copy_of is None
     is_listed = not look.failed or is_of_known_avatar  # no list has failed looks
+    if is_listed:
+        return "it is unknown, and could be looked up"
     unknown = world.unknowns.get(intent.key)
-    if is_listed or unknown is None or unknown.delivered != ack.delivery.look_id:
-        return "it is unknown, and could be looked up" if is_listed else "it is not shown as surely paid"
-    return ""
+    of_last = {each.delivery.look_id for each in world.acks if intent.was_last_sent_by(each.attempt)}
+    shown = unknown.delivered if unknown is not None else None
+    # of several attempts that were delivered, what the last one has made is shown
+    is_shown = shown == ack.delivery.look_id or (
+        shown in of_last and not intent.was_last_sent_by(ack.attempt)
+    )
+    return "" if is_shown else "it is not shown as surely paid"

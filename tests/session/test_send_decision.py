@@ -168,7 +168,7 @@ def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
 
 def test_what_was_surely_paid_is_resent_only_by_naming_its_attempt() -> None:
     """A delivery has shown that an unknown was paid: sending it again must name the attempt."""
-    paid = advance(UNKNOWN, NoteDelivered("look_9"))
+    paid = advance(UNKNOWN, NoteDelivered("look_9", "a1"))
     with pytest.raises(InvalidRequest, match=r"attempt: None.*paid \(it made look_9\)"):
         decide_resend(UNKNOWN, None, paid)
     assert isinstance(decide_resend(UNKNOWN, UNKNOWN.last_attempt, paid), SendDecision)

@@ -37,6 +37,20 @@ async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], t
     return (first, look), (on.hub.attempts[-1], on.last)
 
 
+async def test_an_unknown_that_was_sent_again_names_what_its_last_attempt_made() -> None:
+    """Each attempt's look was delivered without its avatar. Neither is a candidate of another unknown."""
+    async with stage() as on:
+        source = made(on.space)
+        (first, look), (second, other) = await lose_twice(on, source)
+        await on.lose(edit(source, "other"), "other")
+        delivered = []
+        for attempt, made_look in ((first, look), (second, other), (first, look)):
+            await on.deliver(attempt, made_look, LookStatus.FAILED, avatar_id=None)
+            delivered.append((await intent_of(on.session, "k")).delivered)
+        assert delivered == [look.look_id, other.look_id, other.look_id]
+        assert (await on.session.unknowns())[-1].candidates == (on.last,)
+
+
 async def claimed(on: Stage, avatar_id: str) -> frozenset[str]:
     return await store_of(on.session).claimed_looks(avatar_id)
 

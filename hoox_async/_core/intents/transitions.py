@@ -125,12 +125,13 @@ class AddCandidates(NamedTuple):
 
 
 class NoteDelivered(NamedTuple):
-    """A delivery on an attempt's own URL has named the unknown's look, without its avatar.
+    """A delivery on this attempt's own URL has named the unknown's look, without its avatar.
 
-    The first one stays.
+    The first one stays, unless this is the last attempt: a person decides what to do about that one.
     """
 
     look_id: str
+    attempt_id: str
 
 
 class Settle(NamedTuple):
@@ -404,7 +405,9 @@ def _add_candidates(intent: Intent, transition: AddCandidates, state: IntentStat
 
 
 def _note_delivered(intent: Intent, transition: NoteDelivered, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, delivered=intent.delivered or transition.look_id)
+    if intent.delivered is not None and not intent.was_last_sent_by(transition.attempt_id):
+        return intent
+    return attrs.evolve(intent, state=state, delivered=transition.look_id)
 
 
 def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
