@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
@@ -50,13 +50,19 @@ class Hooks:
         """Whether every hook would be called with the next event: not too many wait for an async hook."""
         return all(queue.has_room for queue in self._queues)
 
-    def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
+    def emit(
+        self,
+        event: Event,
+        on_done: Callable[[], None] | None = None,
+        is_wanted: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         """Call every hook with this event. Never raises.
 
         ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It
-        is not called where closing the session or a full queue prevents that.
+        is not called where closing the session or a full queue prevents that. An async hook is called only if
+        ``is_wanted`` says so when its turn comes; where it does not, ``on_done`` is not called either.
         """
-        calls = _Calls(on_done)
+        calls = _Calls(on_done, is_wanted)
         for hook, queue in zip(self._hooks, self._queues, strict=True):
             try:
                 result = hook(event)
@@ -86,10 +92,13 @@ class Hooks:
 class _Calls:
     """Counts the calls of the hooks with one event that have not ended. Begins with one: the emitting."""
 
-    __slots__ = ("_on_done", "left")
+    __slots__ = ("_on_done", "is_wanted", "left")
 
-    def __init__(self, on_done: Callable[[], None] | None) -> None:
+    def __init__(
+        self, on_done: Callable[[], None] | None, is_wanted: Callable[[], Awaitable[bool]] | None
+    ) -> None:
         self._on_done = on_done
+        self.is_wanted = is_wanted
         self.left = 1
 
     def end_one(self) -> None:
@@ -126,12 +135,16 @@ class _HookQueue:
         while self._waiting:
             event, call, calls = self._waiting.popleft()
             try:
+                if calls.is_wanted is not None and not await calls.is_wanted():
+                    continue
                 await call
             except (Exception, asyncio.CancelledError):
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
                 _log.exception("an async hook raised at %s", type(event).__name__)
+            finally:
+                call.close()
             calls.end_one()
 
     def stop(self) -> None:

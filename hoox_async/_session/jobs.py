@@ -576,7 +576,8 @@ class JobRegistry:
             event = LookSettled(
                 intent.look, intent.key, _seconds_since_accepted(intent), intent.request.metadata
             )
-            self._hooks.emit(event, partial(self._store.told, intent))
+            is_wanted = partial(self._store.is_still_owed, intent, self._clock.boot())
+            self._hooks.emit(event, partial(self._store.told, intent), is_wanted)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

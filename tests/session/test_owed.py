@@ -1,16 +1,17 @@
-"""What stays owed: ends for which a hook had no room, and those of sessions that were killed."""
+"""What stays owed: ends for which a hook had no room, and those of processes that were killed or stopped."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
 from internals_kit import IntentState, MemoryLedger, runtime_of
 from session_kit import intents, on_space, prompt
-from shared_memory_kit import MemoryDatabase
-from test_leader import LEASE, Process, processes, until
+from shared_memory_kit import MemoryDatabase, SharedMemory
+from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import DisplayOnly, Event, HooxSession, LookSettled
 from hoox_async.sandbox import Space
@@ -110,3 +111,69 @@ async def kill(session: HooxSession, store: MemoryLedger) -> None:
     session._open = None
     store._news = None  # so that it leaves nothing
     await store.aclose()
+
+
+class Stopped:
+    """What stops a process: it sends no message, and reads no answer. ``begins`` says with which one."""
+
+    def __init__(self, begins: Callable[[str, str], bool] = lambda *_: True) -> None:
+        self.go_on = asyncio.Event()
+        self._begins = begins
+        self._has_begun = False
+
+    async def __call__(self, when: str, name: str) -> None:
+        self._has_begun = self._has_begun or self._begins(when, name)
+        if self._has_begun:
+            await self.go_on.wait()
+
+
+async def test_a_process_that_was_stopped_does_not_tell_what_was_told_for_it_meanwhile() -> None:
+    """It had asked for what others have changed, and reads the answer when its lease has been over."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        memory = leader.database.memory
+        other.database.fault = stopped = Stopped(
+            lambda *message: message == ("after", "changes") and memory.states == [IntentState.READY]
+        )
+        await other.session.submit(prompt(), key="k")
+        await until(lambda: leader.notified == ["k"], 240.0)
+        stopped.go_on.set()
+        await asyncio.sleep(100.0)
+        assert (leader.notified, other.notified) == (["k"], [])
+        await other.session.submit(prompt("another"), key="next")
+        await until(lambda: other.notified == ["next"], 240.0)
+
+
+class WaitingProcess(Process):
+    """A process with an async hook that waits for a word before its first call ends."""
+
+    def __init__(self, memory: SharedMemory, space: Space) -> None:
+        super().__init__(memory, space)
+        self.may_go_on = asyncio.Event()
+
+    async def _hear(self, event: Event) -> None:  # type: ignore[override]
+        if isinstance(event, LookSettled):
+            self.notified.append(event.key)
+            await self.may_go_on.wait()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_hook_is_not_called_with_what_others_told_while_it_waited_in_the_queue(others: int) -> None:
+    """The lease of its process was over meanwhile. Where nobody else has told it, the hook is called."""
+    async with processes(others) as (space, opened):
+        memory = opened[0].database.memory if others else SharedMemory()
+        process = WaitingProcess(memory, space)
+        await process.open()
+        for key in ("running", "waiting"):
+            await process.session.run(prompt(key), key=key)
+        await until(lambda: process.notified == ["running"], 5.0)
+        works, process.database.fault = process.database.fault, (stopped := Stopped())
+        await asyncio.sleep(3 * LEASE)
+        process.database.fault = works
+        stopped.go_on.set()
+        process.may_go_on.set()
+        await asyncio.sleep(100.0)
+        told = [each.notified for each in opened]
+        assert told == [["running", "waiting"]] * others
+        assert process.notified == (["running"] if others else ["running", "waiting"])
+        await process.close()

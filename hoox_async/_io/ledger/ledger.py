@@ -7,6 +7,7 @@ guarded by what was read. An engine runs it, again where another process has wri
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -165,7 +166,19 @@ class Ledger:
         It is called on the session's loop, and must not raise. Called again before `told` only for another
         look of the intent. While ``has_room`` is not so, it is not called, and the end stays owed.
         """
-        self._news = News(self._engine, self._place, on_owed, has_room, shows=self._hooks == "display")
+        shows = self._hooks == "display"
+        self._news = News(self._engine, self._place, on_owed, has_room, self._held_since, shows=shows)
+
+    def _held_since(self) -> float:
+        """Since which boot time no other process can have taken over what this one owes."""
+        return -math.inf
+
+    async def is_still_owed(self, intent: Intent, since: float) -> bool:
+        """Whether its hooks are still to be told of this end, which they were at this boot time.
+
+        Another process may have told it meanwhile, where the lease of this one was over.
+        """
+        return self._news is None or await self._news.is_still_owed(intent, since)
 
     async def tell_owed(self) -> None:
         """Call it also with what earlier sessions owe, or this one by a write of which it had no answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections import deque
@@ -56,6 +57,7 @@ class Member:
         self.failover: Failover = Failover(engine, me, self.clock, self.recent)
         self._for_lease = for_lease
         self._lease = lease
+        self._held_since, self._held_until = -math.inf, math.inf
         self._tasks = TaskSet()
         self._listeners: dict[int, OnChange] = {}  # of the workspaces that are open
         self._opened_at: dict[int, datetime] = {}
@@ -148,6 +150,14 @@ class Member:
         elif timeline != self.failover.timeline:
             self.failover.take_over(timeline)
             await self._renew(timeline)  # now this member is alive there
+        renewed = self.clock.boot()
+        if renewed >= self._held_until:
+            self._held_since = renewed
+        self._held_until = began + self._lease
+
+    def held_since(self) -> float:
+        """Since which boot time the lease has certainly not been over; infinity where it may be over now."""
+        return self._held_since if self.clock.boot() < self._held_until else math.inf
 
     async def _renew(self, timeline: str | None) -> tuple[datetime, str]:
         values = {

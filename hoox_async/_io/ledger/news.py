@@ -4,7 +4,8 @@ A row says who owes the news of its end (``teller``) and which look hooks were t
 teller is the member whose session sent it last, if that has hooks. Its session tells whatever settled row of
 its own it comes across: what it has written itself, what it reads of others' changes, and what it looks for
 here. Another session takes such a row over once its teller's session was closed or its member's lease is
-over. So each end is told once where nothing fails, and at least once otherwise. A row can owe one end only:
+over: a session whose lease may have been over since a row was read reads that again before it calls hooks. So
+each end is told once where nothing fails, and at least once otherwise. A row can owe one end only:
 who is to pay again waits while the last one is being told (`News.is_telling`). What nobody has told before a
 session without hooks pays again is told to nobody.
 
@@ -17,10 +18,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 
 from ..._api.models import LookRef
 from ..._core.intents.intent import Intent, IntentState
+from ...errors import StoreError
+from ..clock import Clock
 from ..logs import failures_logged
 from . import news_statements as sql
 from .intent_rows import OPEN_STATES, Place, Row, Written, is_owed
@@ -28,6 +32,8 @@ from .statements import ROW, of_workspaces
 from .transaction import Engine, Rows, Transaction
 
 _REMEMBERED = 20_000  # looks that hooks here were called with: more than can wait for an async hook
+_LATE = 60.0  # seconds after which no answer comes any more
+_ASK_AGAIN = 1.0  # seconds
 
 OnOwed = Callable[[Intent], None]
 
@@ -37,16 +43,26 @@ class News:
 
     ``on_owed`` is called with an intent whose end hooks are to be told of, on the session's loop; it must not
     raise. `told` is to be called once they were. While there is no room (``has_room``), it is not called, and
-    the end stays owed. ``shows``: its hooks only show something.
+    the end stays owed. ``held_since`` gives the boot time (`Clock.boot`) since which nobody can have taken
+    over what it owes; infinity where that may be so now. ``shows``: its hooks only show something.
     """
 
     def __init__(
-        self, engine: Engine, place: Place, on_owed: OnOwed, has_room: Callable[[], bool], *, shows: bool
+        self,
+        engine: Engine,
+        place: Place,
+        on_owed: OnOwed,
+        has_room: Callable[[], bool],
+        held_since: Callable[[], float],
+        *,
+        shows: bool,
     ) -> None:
         self._engine = engine
         self._place = place
         self._on_owed = on_owed
         self._has_room = has_room
+        self._held_since = held_since
+        self._clock = Clock(asyncio.get_running_loop())
         self._shows = shows
         self._sent: dict[str, str] = {}  # the attempt by key, of what a session that only shows has sent
         # by key and look, whether it is still under way: a row that was read before it was written as told is
@@ -59,12 +75,42 @@ class News:
         """Whether its session has hooks, and room for what they are to be told of."""
         return self._place.tells and self._has_room()
 
-    def found(self, found: Row | Written, intent: Intent) -> None:
-        """Tell the hooks here of the end of this intent, if its row owes that to them."""
+    def found(self, found: Row | Written, intent: Intent, asked: float | None = None) -> None:
+        """Tell the hooks here of the end of this intent, if its row owes that to them.
+
+        ``asked``: at which boot time the database was asked for it; None: at any time of the last minute.
+        Where others may have taken it over since, it is left to `tell_owed`, which reads it again.
+        """
+        asked = self._clock.boot() - _LATE if asked is None else asked
         if self._shows:
             self._show(intent, is_written=isinstance(found, Written))
-        elif is_owed(intent, found.teller, found.notified, self._place) and self._has_room():
+        elif (
+            is_owed(intent, found.teller, found.notified, self._place)
+            and self._has_room()
+            and self._held_since() <= asked
+        ):
             self._tell(intent)
+
+    async def is_still_owed(self, intent: Intent, since: float) -> bool:
+        """Whether hooks here are still to be called with this end, which was theirs at this boot time.
+
+        Where others may have taken it over since, its row is read, until the database answers.
+        """
+        values = self._place.values(key=intent.key)
+        while self._place.tells and self._held_since() > since:
+            await asyncio.sleep(_ASK_AGAIN)
+            asked = self._clock.boot()
+            with suppress(StoreError):
+                [rows] = await self._engine.run(lambda tx: tx.ask((ROW, values)), writes=False)
+                if not any(self._owes(Row(*row), intent) for row in rows):
+                    self._begun.pop((intent.key, intent.ref.look_id if intent.ref else ""), None)
+                    return False
+                since = asked
+        return True
+
+    def _owes(self, row: Row, intent: Intent) -> bool:
+        read = row.read(newer=True)
+        return read.ref == intent.ref and is_owed(read, row.teller, row.notified, self._place)
 
     def _show(self, intent: Intent, *, is_written: bool) -> None:
         """Show the end of this intent, if this session was the last to send it."""
@@ -146,13 +192,15 @@ async def tell_owed(engine: Engine, me: str, news: Mapping[int, News]) -> None:
     In pages, oldest first: the loop has a turn after each.
     """
     last, more = (0, 0), True
+    clock = Clock(asyncio.get_running_loop())
     while more:
+        asked = clock.boot()
         rows = await _page_of_owed(
             engine, me, [number for number, each in news.items() if each.may_tell], last
         )
         for row in (Row(*each) for each in rows):
             with failures_logged(f"reading the end of {row.key!r}"):
-                news[row.workspace].found(row, row.read(newer=True))
+                news[row.workspace].found(row, row.read(newer=True), asked)
         more = len(rows) == sql.PAGE
         last = rows[-1][:2] if more else last
 

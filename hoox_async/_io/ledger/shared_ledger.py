@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -194,6 +195,9 @@ class SharedLedger(Ledger):
         super().tell_by(on_owed, has_room)
         if self._news is not None:
             self._require_member().add_news(self._place.workspace, self._news)
+
+    def _held_since(self) -> float:
+        return self._member.held_since() if self._member is not None else math.inf
 
     def _publish(self, intent: Intent, row: Row | None) -> None:
         for listener in tuple(self._listeners):
