@@ -22,7 +22,7 @@ from .._api.models import LookRef
 from .._api.pictures import HEAD, ImageSize, Picture, begins_as_picture, image_size
 from ..errors import InvalidRequest, UnexpectedResponse
 from .protocols import Fetched
-from .publishing import publish_new
+from .publishing import naming, publish_new
 
 SUFFIXES: Mapping[str, str] = {
     "image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
@@ -215,9 +215,10 @@ async def _capped(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
 
 
 async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
-    async with await anyio.open_file(path, "xb") as file:
-        async for chunk in chunks:
-            await file.write(chunk)
+    with naming(path):
+        async with await anyio.open_file(path, "xb") as file:
+            async for chunk in chunks:
+                await file.write(chunk)
 
 
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:

@@ -1,9 +1,11 @@
-"""Gives a complete file its name, and never replaces another one."""
+"""Gives a complete file its name without replacing another one, and errors of writing the file's name."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -23,3 +25,14 @@ def publish_new(part: Path, target: Path) -> None:
         part.rename(target)
         return
     part.unlink()
+
+
+@contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Let an `OSError` that names no file, such as that of a full disk, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(target)
+        raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, PrunedRequest, content_of
 from .._core.intents.outcomes import Outcome
+from .._io.publishing import naming
 
 REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
 
@@ -66,7 +67,7 @@ def write_atomically(path: Path, parts: Iterable[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        with naming(path), temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())

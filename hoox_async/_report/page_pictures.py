@@ -18,6 +18,7 @@ import anyio.to_thread
 from .._api.models import LookDetails, LookRef
 from .._api.pictures import ImageSize
 from .._core.intents.outcomes import Outcome, OutcomeState
+from .._io.publishing import naming
 from ..errors import HooxError
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ def _copy(source: Path, target: Path) -> Path:
 
 def _write(target: Path, data: bytes) -> Path:
     part = target.with_name(f"{target.name}.part")
-    part.write_bytes(data)
+    with naming(target):
+        part.write_bytes(data)
     return part.replace(target)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import errno
 import re
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -374,6 +376,21 @@ async def test_a_folder_that_cannot_be_written_raises_oserror(pictures: Pictures
     (tmp_path / "sheet").write_text("a file")
     with pytest.raises(OSError, match="sheet"):
         await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "sheet", download=False)
+
+
+async def test_a_full_disk_is_told_with_the_file(pictures: Pictures, tmp_path: Path) -> None:
+    """The error of a full disk, which names no file by itself, names the one that could not be written."""
+    report = BatchReport([ready("a")])
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"pictures/\..*part") as pictured:
+            await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)
+        with pytest.raises(OSError, match=r"looks\.jsonl") as listed:
+            await report.to_jsonl(tmp_path / "looks.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {pictured.value.errno, listed.value.errno} == {errno.EFBIG}
 
 
 async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
