@@ -68,6 +68,7 @@ def test_a_dry_run_sends_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
     assert "to send      4 edits" in done.out
     assert "credits      8" in done.out
     assert "takes        about" in done.out
+    assert "sources      2 existing looks, not checked: that needs an API key" in done.out
     assert cli.sandbox.requests == []
     assert [file.name for file in tmp_path.iterdir()] == ["campaign.toml"]
 
@@ -78,7 +79,9 @@ def test_a_dry_run_checks_that_the_avatars_exist(cli: Cli, tmp_path: Path) -> No
     Nothing is asked about looks that are made already. Without an answer it says so, and the plan is shown.
     """
     file = campaign(tmp_path)
-    assert cli("batch", file, "--dry-run").code == 0
+    done = cli("batch", file, "--dry-run")
+    assert done.code == 0
+    assert "sources      2 existing looks, found" in done.out
     assert [request.endpoint for request in cli.sandbox.requests] == ["list"]
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(
@@ -116,11 +119,26 @@ def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest
     assert cli("batch", campaign(tmp_path), "--yes").code == 3
 
 
-@pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, 4), ("", 4, 0), ("no", 4, 0)])
+@pytest.mark.parametrize(
+    ("answer", "cap", "question", "code", "sent"),
+    [
+        ("y", (), "Spend 8 credits? [y/N]", 0, 4),
+        ("", (), "Spend 8 credits? [y/N]", 4, 0),
+        ("no", (), "Spend 8 credits? [y/N]", 4, 0),
+        ("y", ("--max-credits", "5"), "Spend up to 5 credits? [y/N]", 4, 2),
+    ],
+)
 def test_consent_is_asked_for(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, sent: int
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    cap: tuple[str, ...],
+    question: str,
+    code: int,
+    sent: int,
 ) -> None:
-    """On a terminal the cost is shown with a question, and only yes sends anything."""
+    """On a terminal what the run may cost is shown with a question, and only yes sends anything."""
     asked: list[str] = []
 
     def ask(_: object, question: str) -> str:
@@ -129,9 +147,9 @@ def test_consent_is_asked_for(
 
     monkeypatch.setattr("hoox_async._cli.terminal.Terminal.can_ask", True)
     monkeypatch.setattr("hoox_async._cli.terminal.Terminal.ask", ask)
-    done = cli("batch", campaign(tmp_path))
+    done = cli("batch", campaign(tmp_path), *cap)
     assert (done.code, len(cli.sandbox.ledger)) == (code, sent)
-    assert asked == ["Spend 8 credits? [y/N]"]
+    assert asked == [question]
 
 
 def test_all_problems_are_reported_at_once(cli: Cli, tmp_path: Path) -> None:
@@ -266,6 +284,7 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     assert "changed      2: alex/stage, noor/stage" in refused.err
     assert "an error; --changed redo costs 4 credits, keep none" in refused.err
     assert "rejected: alex/stage, noor/stage" in refused.out
+    assert "kept by --changed keep, and paid for anew by --changed redo" in refused.out
     assert cli("batch", file, "--yes", "--changed", "keep").code == 0
     assert cli.sandbox.credits_spent == 8
     redone = cli("batch", file, "--yes", "--changed", "redo")

@@ -245,6 +245,20 @@ class Plan:
             return None
         return max(Decimal(0), options.max_credits - self.elsewhere)
 
+    def most_credits(self, options: BatchOptions) -> Decimal:
+        """What this run spends at most: the estimate, or what ``--max-credits`` leaves of it."""
+        if options.max_credits is None:
+            return self.estimate.credits
+        return min(self.estimate.credits, max(Decimal(0), options.max_credits - self.spent))
+
+    def existing_sources(self, options: BatchOptions) -> dict[LookRef, list[str]]:
+        """The looks that are no items and that items to be sent are edits of, each with their keys."""
+        found: dict[LookRef, list[str]] = {}
+        for item in self.to_send(options):
+            if isinstance(item.request, LookEdit) and isinstance(item.request.source, LookRef):
+                found.setdefault(item.request.source, []).append(item.key)
+        return found
+
     def in_order(self) -> tuple[BatchItem, ...]:
         """The items, those already in the store first, so that the cap counts those before it sends."""
         return tuple(sorted(self.items, key=lambda item: item.key not in self.stored))
@@ -277,18 +291,12 @@ async def make_plan(
 
 
 async def missing_sources(
-    session: HooxSession, plan: Plan, options: BatchOptions
+    session: HooxSession, wanted: Mapping[LookRef, list[str]]
 ) -> dict[LookRef, list[str]]:
-    """Looks that items to be sent are edits of and that do not exist, each with the keys of those items.
+    """Those of these looks that do not exist, each with its keys.
 
     It takes one free request, and one more for each avatar that the list lacks. Raises `HooxError`.
     """
-    wanted: dict[LookRef, list[str]] = {}
-    for item in plan.to_send(options):
-        if isinstance(item.request, LookEdit) and isinstance(item.request.source, LookRef):
-            wanted.setdefault(item.request.source, []).append(item.key)
-    if not wanted:
-        return {}
     existing = {details.ref for details in await session.looks()}
     for avatar_id in {ref.avatar_id for ref in wanted.keys() - existing}:
         try:
@@ -348,27 +356,27 @@ def show_plan(
         notes=list(notes),
     )
     lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
-    lines += [_row("note", note) for note in notes]
+    lines += [row("note", note) for note in notes]
     if standing:
         counts = [f"{count:,} {_in_words(word)}" for word, count in sorted(standing.items())]
-        lines.append(_row("from before", ", ".join(counts)))
+        lines.append(row("from before", ", ".join(counts)))
     if plan.retry_credits:
         chosen = "" if "failed" in options.retry else " would pay for the failed ones again:"
-        lines.append(_row("", f"--retry failed{chosen or ':'} {format_credits(plan.retry_credits)}"))
+        lines.append(row("", f"--retry failed{chosen or ':'} {format_credits(plan.retry_credits)}"))
     lines += _changed_lines(plan, options)
     if not plan.estimate.count:
-        return [*lines, _row("to send", "nothing")]
+        return [*lines, row("to send", "nothing")]
     kinds = [format_count(n, *_KIND_NAMES.get(kind, (kind,))) for kind, n in plan.estimate.by_kind.items()]
     cap = f", never more than {format_amount(options.max_credits)}" if options.max_credits is not None else ""
     before = f" ({format_amount(plan.spent)} spent before{cap})" if plan.spent or cap else ""
-    lines.append(_row("to send", ", ".join(kinds)))
-    lines.append(_row("credits", format_amount(plan.estimate.credits) + before))
+    lines.append(row("to send", ", ".join(kinds)))
+    lines.append(row("credits", format_amount(plan.estimate.credits) + before))
     if budget := options.named_budget():
         most = format_credits(budget.max_credits)
-        lines.append(_row("budget", f"{budget.name}: never more than {most} for all that use it"))
-    lines.append(_row("takes", f"about {format_duration(round(plan.estimate.duration))}"))
+        lines.append(row("budget", f"{budget.name}: never more than {most} for all that use it"))
+    lines.append(row("takes", f"about {format_duration(round(plan.estimate.duration))}"))
     if options.max_credits is not None and plan.spent + plan.estimate.credits > options.max_credits:
-        lines.append(_row("", "the cap is too low for all of them: the rest is left for a later run"))
+        lines.append(row("", "the cap is too low for all of them: the rest is left for a later run"))
     return lines
 
 
@@ -428,15 +436,16 @@ def _is_to_send(before: Outcome | None, request: Request) -> bool:
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
     if not plan.changed:
         return []
-    lines = [_row("changed", f"{len(plan.changed):,}: {shorten_list(plan.changed, 3)}")]
+    lines = [row("changed", f"{len(plan.changed):,}: {shorten_list(plan.changed, 3)}")]
     costs = f"--changed redo costs {format_credits(plan.redo_credits)}, keep none"
     chosen = {
         "error": f"an error; {costs}",
         "keep": "the looks that were paid for are kept",
         "redo": f"paid for again: {format_credits(plan.redo_credits)}",
     }
-    return [*lines, _row("", chosen[options.changed])]
+    return [*lines, row("", chosen[options.changed])]
 
 
-def _row(head: str, text: str) -> str:
+def row(head: str, text: str) -> str:
+    """A line of the plan: what it tells, and the value."""
     return f"  {head:<12} {text}"

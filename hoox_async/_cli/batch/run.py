@@ -24,6 +24,7 @@ from hoox_async import (
     Progress,
     QuotaSnapshot,
     RequestSent,
+    Timeouts,
 )
 
 from ..json_output import outcome_record
@@ -253,8 +254,10 @@ class TerminalRun:
     def _show_stopping(self) -> None:
         if self.progress is not None:
             self.progress.extra = "stopping"
+        longest = format_duration(Timeouts().answer)
         self.terminal.notice(
-            "stopping: waiting for the answers to requests already sent; Ctrl-C again leaves at once"
+            f"stopping: waiting for the answers to requests already sent, {longest} at most; "
+            "Ctrl-C again leaves at once"
         )
 
     async def _stream(self, stop: StopRequest) -> None:

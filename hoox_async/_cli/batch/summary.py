@@ -147,6 +147,10 @@ def _reasons(outcomes: tuple[Outcome, ...]) -> list[str]:
     for (state, general), whys in sorted(found.items(), key=lambda entry: _EXPLAINED.index(entry[0][0])):
         why = general if len(set(whys.values())) > 1 else next(iter(whys.values()))
         lines.append(f"  {state}: {shorten_list(whys, 3)}: {one_line(why)}")
+        if any(isinstance(outcome.error, KeyConflict) and outcome.key in whys for outcome in outcomes):
+            lines.append(
+                "    what was paid for is kept by --changed keep, and paid for anew by --changed redo"
+            )
     more = len(lines) - _MOST_REASONS
     return lines if more <= 0 else [*lines[:_MOST_REASONS], f"  and {format_count(more, 'more reason')}"]
 

@@ -33,6 +33,7 @@ from ..batch.plan import (
     make_plan,
     missing_sources,
     read_outcomes,
+    row,
     show_items,
     show_plan,
 )
@@ -49,7 +50,7 @@ from ..request_fields import columns
 from ..selection import Selection, parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
-from ..text import format_credits, format_duration, shorten_list
+from ..text import format_count, format_credits, format_duration, shorten_list
 
 _NO_KEY = "hx_dry_run"
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist
@@ -186,28 +187,36 @@ async def _plan(
 async def _check_sources(
     plan: Plan, options: BatchOptions, connection: StoreConnection, terminal: Terminal
 ) -> Exit:
-    """With a key, check for free that the avatars that are edited exist. Says what is missing."""
+    """With a key, check for free that the looks that are edited exist. Says what is missing."""
+    wanted = plan.existing_sources(options)
+    if not wanted:
+        return Exit.READY
+    count = format_count(len(wanted), "existing look")
     try:
         session = connection.session(poll="awaited", timeouts=Timeouts(answer=_CHECK_SECONDS))
     except NoKey:
+        terminal.result(row("sources", f"{count}, not checked: that needs an API key"))
         return Exit.READY
     try:
         async with session:
-            missing = await missing_sources(session, plan, options)
+            missing = await missing_sources(session, wanted)
     except HooxError as error:
         terminal.notice(f"whether the avatars exist could not be checked: {error}")
         return Exit.READY
     for ref, keys in missing.items():
         terminal.record("missing", ref=str(ref), keys=keys)
         terminal.notice(f"{ref}: there is no such look in this workspace; edited by {shorten_list(keys, 3)}")
+    if not missing:
+        terminal.result(row("sources", f"{count}, found"))
     return Exit.USE if missing else Exit.READY
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
-    if options.yes or not plan.estimate.credits or (options.is_capped and not terminal.can_ask):
+    most = plan.most_credits(options)
+    if options.yes or not most or (options.is_capped and not terminal.can_ask):
         return True
     return terminal.agrees(
-        f"Spend {format_credits(plan.estimate.credits)}?",
+        f"Spend {'up to ' if most < plan.estimate.credits else ''}{format_credits(most)}?",
         if_nobody="nobody can be asked whether the cost is all right: add --yes or --max-credits, or "
         "--budget",
     )

@@ -39,7 +39,7 @@ class OutcomeState(StrEnum):
 STATE_EXPLANATIONS: dict[OutcomeState, str] = {
     OutcomeState.READY: "the picture is ready",
     OutcomeState.FAILED: "paid for, but could not be made",
-    OutcomeState.REJECTED: "refused, nothing was charged",
+    OutcomeState.REJECTED: "not accepted, nothing more was charged",
     OutcomeState.SKIPPED: "its source failed, or it was dropped and may have been paid for",
     OutcomeState.UNSENT: "was not sent: run again",
     OutcomeState.PENDING: "paid for, not ready yet",
