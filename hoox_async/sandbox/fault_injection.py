@@ -26,7 +26,8 @@ class Fault:
     """One way in which a request can fail.
 
     ``charges`` says whether the sandbox accepts (and charges) the request all the same. The constants are
-    the common faults; `status`, `slow`, `late` and `rate_limited` make others.
+    the common faults; `status`, `slow`, `late` and `rate_limited` make others. A session waits for an answer
+    that never comes (HANG) for ``Timeouts.answer``, 120 s: in a test give it ``Timeouts(answer=1)``.
 
     REFUSED is for `InProcessTransport` only: a server that listens can't refuse one connection.
     """
