@@ -75,7 +75,8 @@ def admit(
     if stored is None:
         return find_source(item, known, live, ended)
     if options.conflicts(stored, item.digest) or _is_second_content(item, stored):
-        return Finish(conflicting(item, key_conflict(item.key, stored.request, item.request)))
+        error = key_conflict(item.key, stored.request, item.request)
+        return Finish(conflicting(item, error, stored))
     item.stored = stored
     item.pay_again = not item.repeated and options.pays_again(stored, item.digest)
     if item.needs_sending:

@@ -400,38 +400,38 @@ class InputRun:
     def _start_item(self, item: Item) -> None:
         self._window.start(item)
         self._scheduler.backlog = self._queue.grouped  # items that wait behind another of their avatar
-        is_counted = item.repeated and not item.needs_sending  # its credits are in another item's outcome
+        counted_elsewhere = item.repeated and not item.needs_sending
         self._spawn(
-            self._run_item(item, is_counted),
+            self._run_item(item, counted_elsewhere),
             f"hoox-item-{item.key}",
-            lambda: self._item_was_cancelled(item, is_counted),
+            lambda: self._item_was_cancelled(item, counted_elsewhere),
         )
 
-    async def _run_item(self, item: Item, is_counted: bool) -> None:
+    async def _run_item(self, item: Item, counted_elsewhere: bool) -> None:
         try:
             outcome = await self._sender.run(item)
         except Stopped as stopped:
             self.stop(stopped.reason, stopped.resolution)
             outcome = unsent(item, stopped.reason)
-        self._end_item(item, outcome, is_counted)
+        self._end_item(item, outcome, counted_elsewhere)
 
-    def _item_was_cancelled(self, item: Item, is_counted: bool) -> None:
+    def _item_was_cancelled(self, item: Item, counted_elsewhere: bool) -> None:
         """Give an item whose task was cancelled from outside an outcome, from its stored intent."""
         error = _task_cancelled(item)
 
         async def recover() -> None:
             outcome = await self._sender.outcome_after_cancel(item, error)
-            self._end_item(item, outcome, is_counted)
+            self._end_item(item, outcome, counted_elsewhere)
 
         def was_cancelled_again() -> None:
-            self._end_item(item, unreadable(item, error), is_counted)
+            self._end_item(item, unreadable(item, error), counted_elsewhere)
 
         self._spawn(recover(), f"hoox-item-{item.key}", was_cancelled_again)
 
-    def _end_item(self, item: Item, outcome: Outcome, is_counted: bool) -> None:
+    def _end_item(self, item: Item, outcome: Outcome, counted_elsewhere: bool) -> None:
         """Free the place of an item that has its outcome, and deliver that."""
         self._window.finish(item)
-        self._finish(item, without_credits(outcome) if is_counted else outcome)
+        self._finish(item, without_credits(outcome) if counted_elsewhere else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
             self._window.count_failure(item)
         elif outcome.state is not OutcomeState.UNKNOWN:

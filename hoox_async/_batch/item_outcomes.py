@@ -68,9 +68,17 @@ def _failed(stored: Intent | None) -> Decimal:
     return stored.failed if stored else FREE
 
 
-def conflicting(item: Item, error: KeyConflict) -> Outcome:
-    """The outcome of an item whose key belongs to other content."""
-    return Outcome(item.key, item.request, OutcomeState.REJECTED, error=error)
+def conflicting(item: Item, error: KeyConflict, stored: Intent | None = None) -> Outcome:
+    """The outcome of an item whose key belongs to other content, with what was paid for that.
+
+    Of a repeated key the credits are in another item's outcome.
+    """
+    if stored is None or item.repeated:
+        return Outcome(item.key, item.request, OutcomeState.REJECTED, error=error)
+    return Outcome(
+        item.key, item.request, OutcomeState.REJECTED, None, error, stored.spent, stored.at_risk,
+        credits_failed=stored.failed,
+    )  # fmt: skip
 
 
 def settled_before(item: Item, stored: Intent) -> Outcome:

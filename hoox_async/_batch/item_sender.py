@@ -76,7 +76,7 @@ class ItemSender:
                 raise Stopped(error) from None
             return await self._unsent(item, OutcomeState.REJECTED, error)
         except KeyConflict as error:
-            return conflicting(item, error)
+            return conflicting(item, error, await self._stored(item.key))
         except InvalidRequest as error:
             return await self._unsent(item, OutcomeState.REJECTED, error)
         except HooxError as error:  # NotSent, BudgetExceeded …

@@ -157,8 +157,6 @@ class WebhookHub:
     @property
     def asgi_app(self) -> AsgiReceiver:
         """An ASGI application, to be mounted at the path of ``public_url`` or served on its own."""
-        from .hub import AsgiReceiver
-
         return AsgiReceiver(self)
 
     def redact_logs(self, loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]:

@@ -103,12 +103,14 @@ def test_an_item_that_was_only_planned_is_enqueued() -> None:
 
 @pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
-    """An item with other content than its key's is REJECTED with a `KeyConflict`."""
-    found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
+    """An item with other content than its key's is REJECTED with a `KeyConflict`, and has its key's costs."""
+    stored = intent(state)
+    found = admit(item(request=OTHER), known(stored), {}, {}, options())
     assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, KeyConflict)
-    assert found.outcome.credits == 0
+    assert (found.outcome.credits, found.outcome.at_risk) == (stored.spent, stored.at_risk)
+    assert found.outcome.credits + found.outcome.at_risk == 2
 
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])

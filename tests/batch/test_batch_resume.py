@@ -112,6 +112,7 @@ async def test_the_same_key_with_other_content(store: str) -> None:
     changed = [BatchItem("e0", LookEdit(source, "changed"))]
     (conflict,) = (await run(space, store, changed)).outcomes
     assert str(conflict.state) == "rejected"
+    assert conflict.credits == 2  # for the old one
     assert isinstance(conflict.error, KeyConflict)
     (kept,) = (await run(space, store, changed, changed="keep")).outcomes
     assert kept.ref == old.ref

@@ -102,7 +102,7 @@ async def test_a_key_that_was_paid_for_other_content_meanwhile(changed: Any) -> 
     if changed == "error":
         assert isinstance(outcome.error, KeyConflict)
         assert str(outcome.state) == "rejected"
-        assert outcome.credits == 0
+        assert outcome.credits == 2  # for the other one
     else:
         assert str(outcome.state) == "ready"
         assert (outcome.ref == job.ref) is (changed == "keep")

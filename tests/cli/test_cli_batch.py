@@ -208,6 +208,18 @@ def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
     assert cli.sandbox.credits_spent == 8
 
 
+def test_a_suggested_cap_counts_what_was_paid_for_other_content(cli: Cli, tmp_path: Path) -> None:
+    """What was paid for an item that was changed since counts in the summary and in the cap for all."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "*/stage")
+    campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
+    done = cli("batch", file, "--max-credits", "6")
+    assert done.code == 4
+    assert cli.sandbox.credits_spent == 6
+    assert "6 credits spent" in done.out
+    assert "--max-credits 8 " in done.err.splitlines()[-1]
+
+
 def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
     """A failed look is reported with its reason; only `--retry` pays for it again, at the cost shown."""
     file = campaign(tmp_path)

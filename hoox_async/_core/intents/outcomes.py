@@ -60,7 +60,8 @@ class BatchItem:
 class Outcome:
     """How one item ended.
 
-    ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
+    ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store,
+    for other content of its key as well.
     ``credits_failed`` are those of the ``credits`` that were paid for looks that failed: no page of the API
     says whether they are refunded.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
