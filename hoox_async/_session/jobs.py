@@ -46,7 +46,9 @@ from .reads import Reads
 
 _log = logging.getLogger("hoox_async")
 _NO_METADATA: Mapping[str, str] = {}
-_WRITTEN_WITHIN = 5.0  # seconds; then waiters get an end that is not written yet
+# Seconds for which waiters wait for the store: then they get an end that is not written yet, and who has come
+# since waits for what is reported.
+_ANSWERS_WITHIN = 5.0
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0  # seconds until an end is written again that the store did not write
 _UNKNOWN_KIND = ("unknown", "")  # of looks that this session did not submit
 # An awaited look that another process polls is polled here too once it has taken so many times as long as is
@@ -422,16 +424,19 @@ class JobRegistry:
         return job.last
 
     async def restore(self, job: LookJob) -> None:
-        """Load what the store may know better into the job. Raises `StoreError`.
+        """Load what the store may know better into the job, unless it does not answer within 5 s.
 
-        Raises the error that waiting ends with where the registry was closed.
+        Raises `StoreError`, and the error that waiting ends with where the registry was closed.
         """
         if job.done:
             return
         self.require_open(job)
         if job._may_have_been_delivered or self._is_shared:
             try:
-                intent = await self._store.by_ref(job.ref)
+                async with asyncio.timeout(_ANSWERS_WITHIN):
+                    intent = await self._store.by_ref(job.ref)
+            except TimeoutError:  # what is reported wakes the waiters all the same
+                return
             except StoreError:
                 if job._complete:  # it was reported meanwhile
                     return
@@ -609,7 +614,7 @@ class JobRegistry:
             return False
         settle = Settle(look, self._clock.utc(), self._api_answers.answers_since)
         try:
-            async with asyncio.timeout(_WRITTEN_WITHIN):
+            async with asyncio.timeout(_ANSWERS_WITHIN):
                 job, look = await self._write_end(settle)
         except Exception as error:  # a store may raise anything; the waiters must be woken
             self._write_later(settle, error)
@@ -648,7 +653,7 @@ class JobRegistry:
     def _write_later(self, settle: Settle, error: Exception) -> None:
         """Write the end of a look once the store works again: hooks and other processes wait for it."""
         look = settle.look
-        said = f"it did not answer within {_WRITTEN_WITHIN:g} s" if isinstance(error, TimeoutError) else error
+        said = f"it did not answer within {_ANSWERS_WITHIN:g} s" if isinstance(error, TimeoutError) else error
         unexpected = None if isinstance(error, StoreError | TimeoutError) else error
         _log.warning(
             "the store could not record that %s is %s: %s", look.ref, look.status, said, exc_info=unexpected

@@ -129,3 +129,29 @@ async def test_a_waiter_has_the_look_within_seconds_while_the_store_does_not_ans
     [(at, event)] = told
     assert at > works_since
     assert event.look.ref == job.ref
+
+
+async def test_a_waiter_that_comes_while_the_store_does_not_answer_has_what_is_reported() -> None:
+    """It first asks the store, which may know the end already, and does not wait for that answer for long."""
+    hanging = False
+
+    async def hangs(when: Literal["before", "after"], name: str) -> None:
+        while hanging and when == "before" and name in ("put", "by_ref"):
+            await asyncio.sleep(1.0)
+
+    space, memory = Space(rng=Random(1), requests_per_minute=None), SharedMemory()
+    async with MemoryDatabase(memory, fault=hangs) as database:
+        store, transport = database.workspace("w"), InProcessTransport(space)
+        async with HooxSession(space.api_key, transport=transport, store=store) as session:
+            job = await session.edit_look(made(space), "scene", key="order")
+            hanging = True
+            waiting = asyncio.create_task(job.wait())
+            began = now()
+            report = LookUpdate(Look(job.ref, LookStatus.READY, PICTURE), True)
+            publishing = asyncio.create_task(runtime_of(session).registry.publish([report]))
+            done, _ = await asyncio.wait([waiting], timeout=60.0)
+            took, hanging = now() - began, False
+            await publishing
+    assert done
+    assert took <= 5.5
+    assert waiting.result().status is LookStatus.READY
