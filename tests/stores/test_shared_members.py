@@ -338,6 +338,22 @@ async def test_who_pays_again_learns_whether_an_end_is_still_being_told(world: W
     await second.aclose()
 
 
+async def test_an_end_for_which_hooks_have_no_room_is_told_before_its_key_is_paid_again(world: World) -> None:
+    """Who pays again waits for it, and it is told when there is room."""
+    owed: list[str] = []
+    has_room = False
+    store = await opened(world, owed)
+    store.tell_by(lambda intent: owed.append(intent.key), lambda: has_room)
+    ended = await end(store, "k")
+    await store.tell_owed()
+    assert (owed, await store.is_telling(ended)) == ([], True)
+    has_room = True
+    assert (await store.is_telling(ended), owed) == (True, ["k"])
+    store.told(ended)
+    assert not await store.is_telling(ended)
+    await store.aclose()
+
+
 async def test_a_sending_of_an_earlier_session_that_is_written_late_becomes_unknown(world: World) -> None:
     """Also where a session of the same process has the workspace open again: what that sends stays."""
     process = await world.process()
