@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import BatchReport, ConfigurationError
+from hoox_async import BatchReport, ConfigurationError, Outcome
 
 from .text import SCHEMES, shown_url
 
@@ -171,3 +172,8 @@ _POSITIONAL = {
     ("report",), ("download",), ("costs",), ("unknowns",), ("resolve",),
     ("store", "backup"), ("store", "recover"), ("store", "prune"), ("store", "migrate"),
 }  # fmt: skip
+
+
+def is_awaited(outcome: Outcome, now: datetime) -> bool:
+    """Whether it was sent, and whoever sent it may still be waiting for the answer."""
+    return outcome.answer_by is not None and now < outcome.answer_by

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError
 from .jsonl import write_atomically
 from .look_cards import count_too_small, moment, sections
 from .page_pictures import SheetPicture, collect_pictures
-from .unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
+from .unknowns import UnknownCard, decide_command, looks_of_unknowns, undecided, unknown_cards
 
 PICKS_FILE = "picks.json"
 NO_COMMANDS: Mapping[str, Sequence[str]] = {}
@@ -57,7 +57,7 @@ async def write_sheet(
         download=download,
         progress=progress,
     )
-    unknowns = unknown_cards(report.outcomes, details, of_candidates, resolve_command)
+    unknowns = unknown_cards(report.outcomes, details, of_candidates, resolve_command, made_at)
 
     return await _write(
         folder,
@@ -91,7 +91,7 @@ async def write_unknowns(
     _, pictures = await collect_pictures(
         (), tuple(details.values()), folder, given={}, fetch=fetch, download=download
     )
-    unknowns = unknown_cards(report.outcomes, details, pictures, resolve_command)
+    unknowns = unknown_cards(report.outcomes, details, pictures, resolve_command, made_at)
 
     return await _write(
         folder,
@@ -102,7 +102,7 @@ async def write_unknowns(
             ("page.js", "unknowns.js"),
             title=title,
             made_at=made_at,
-            at_risk=format_amount(sum((outcome.at_risk for outcome in report.unknown), FREE)),
+            at_risk=format_amount(sum((one.at_risk for one in undecided(report.outcomes, made_at)), FREE)),
             unknowns=unknowns,
             decide_command=decide_command(resolve_command),
         ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
@@ -64,16 +65,25 @@ def unknown_cards(
     details: Mapping[LookRef, LookDetails],
     pictures: Mapping[LookRef, SheetPicture],
     resolve_command: Sequence[str] | None,
+    now: datetime,
 ) -> list[UnknownCard]:
-    """The unknowns among the outcomes, in their order.
+    """The unknowns among the outcomes that can be decided about now, in their order.
 
     ``details`` are what the API says of looks, ``pictures`` those that were collected for them.
     """
     sources = _sources(outcomes)
     return [
         _card(outcome, sources.get(outcome.key), details, pictures, resolve_command)
+        for outcome in undecided(outcomes, now)
+    ]
+
+
+def undecided(outcomes: Iterable[Outcome], now: datetime) -> list[Outcome]:
+    """The unknowns, without those whose answer a process may still be waiting for."""
+    return [
+        outcome
         for outcome in outcomes
-        if outcome.state is OutcomeState.UNKNOWN
+        if outcome.state is OutcomeState.UNKNOWN and (outcome.answer_by is None or outcome.answer_by <= now)
     ]
 
 

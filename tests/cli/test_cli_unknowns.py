@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from cli_kit import AVATARS, Cli, campaign
 from internals_kit import FileLock
 
+from hoox_async import BatchReport, OutcomeState
 from hoox_async.sandbox import Fault
 
 
@@ -81,10 +83,23 @@ def test_a_lost_avatar_is_found_by_looking(cli: Cli, tmp_path: Path) -> None:
     assert len(cli.sandbox.ledger) == 3
 
 
-def test_unknowns_are_shown_while_a_program_has_the_store_open(cli: Cli, lost: Path) -> None:
-    """Of a store that is open elsewhere `unknowns` shows what is recorded, and says who has it."""
+def test_unknowns_are_shown_while_a_program_has_the_store_open(
+    cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a store that is open elsewhere `unknowns` shows what is recorded, and says who has it.
+
+    What that program is sending right now, and may still be answered, is not unknown.
+    """
     candidate = str(cli.sandbox.ledger[-1].ref)
     assert cli("unknowns", lost).code == 4
+
+    async def read_while_sending(_: object) -> BatchReport:
+        [*others, last] = (await BatchReport.open(f"{lost}.hoox.db")).outcomes
+        soon = datetime.now(UTC) + timedelta(minutes=1)
+        sent = attrs.evolve(last, key="sent", state=OutcomeState.UNKNOWN, answer_by=soon)
+        return BatchReport([*others, last, sent])
+
+    monkeypatch.setattr("hoox_async._cli.commands.unknowns.read_report", read_while_sending)
     lock = FileLock(str(Path(f"{lost}.hoox.db").resolve()))
     lock.acquire(datetime.now(UTC))
     try:
@@ -95,6 +110,7 @@ def test_unknowns_are_shown_while_a_program_has_the_store_open(cli: Cli, lost: P
     assert done.code == 4
     assert "noor/stage  (2 credits, sent 20" in done.out
     assert candidate in done.out
+    assert "sent  (" not in done.out
     assert "is open in process" in done.err
     assert (lost.parent / "page" / "index.html").is_file()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
 import pytest
-from report_kit import Pictures, details, every_state, ready, unknown_create, unknown_edit
+from report_kit import NOON, Pictures, details, every_state, ready, unknown_create, unknown_edit
 
 from hoox_async import BatchReport, Format, LookEdit, LookRef, LookStatus, Outcome
 from hoox_async._report.page_pictures import SheetPicture
@@ -18,7 +19,7 @@ WORDS = ["hoox-async", "resolve", "my campaign.toml"]
 
 def cards(*outcomes: Outcome) -> list[UnknownCard]:
     """The cards of these outcomes."""
-    return unknown_cards(outcomes, {}, {}, WORDS)
+    return unknown_cards(outcomes, {}, {}, WORDS, NOON)
 
 
 def test_only_unknowns_have_cards_and_know_their_attempt() -> None:
@@ -81,7 +82,7 @@ def test_a_look_in_another_format_is_noted() -> None:
         (None, ["", ""]),
     ):
         request = attrs.evolve(unknown.request, format=ordered)
-        [card] = unknown_cards([attrs.evolve(unknown, request=request)], {}, pictures, WORDS)
+        [card] = unknown_cards([attrs.evolve(unknown, request=request)], {}, pictures, WORDS, NOON)
         assert [look.other_format for look in card.candidates] == noted
 
 
@@ -105,7 +106,7 @@ def test_commands_are_exact_and_quoted_for_a_shell() -> None:
 
 def test_without_a_command_line_the_decisions_are_lines_of_python() -> None:
     """A report without a store shows the calls of the session that settle its unknowns."""
-    [card] = unknown_cards([unknown_edit("a", "x")], {}, {}, None)
+    [card] = unknown_cards([unknown_edit("a", "x")], {}, {}, None, NOON)
     assert [card.candidates[0].command, card.resend_command, card.drop_command] == [
         "await session.resolve('a', 'avtr_1:x')",
         "await session.resend('a', attempt='attempt-1')",
@@ -126,7 +127,7 @@ def test_without_a_command_line_the_decisions_are_lines_of_python() -> None:
 def test_a_candidate_without_a_picture_says_why(status: LookStatus, why: str | None, said: str) -> None:
     """A candidate without a picture tells its state; one that was not asked for says so."""
     look = details("x", status, **({"why": why} if why else {}))
-    [card] = unknown_cards([unknown_edit("a", "x", "y")], {look.ref: look}, {}, None)
+    [card] = unknown_cards([unknown_edit("a", "x", "y")], {look.ref: look}, {}, None, NOON)
     assert [look.problem for look in card.candidates] == [said, "Its picture was not asked for"]
 
 
@@ -168,6 +169,23 @@ async def test_a_page_without_unknowns_says_so(tmp_path: Path) -> None:
     """Where nothing is unknown any more, the page that is written again offers no decision."""
     page = await BatchReport([ready("r")]).write_unknowns_page(tmp_path, download=False)
     assert "Nothing is unknown" in page.read_text("utf-8")
+
+
+async def test_nothing_is_decided_about_a_request_that_may_still_be_answered(tmp_path: Path) -> None:
+    """Pages that are written while a batch runs offer no decision about a request that is being sent."""
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    late, sent = unknown_edit("late"), unknown_edit("sent")
+    report = BatchReport([attrs.evolve(late, answer_by=NOON), attrs.evolve(sent, answer_by=soon)])
+    for page in (
+        await report.write_contact_sheet(tmp_path / "sheet", download=False),
+        await report.write_unknowns_page(tmp_path / "unknowns", download=False),
+    ):
+        html = page.read_text("utf-8")
+        assert "1 request may have been paid for" in html
+        assert 'data-key="late"' in html
+        assert 'id="unknown-2"' not in html
+    assert "Credits at risk</dt><dd" in html
+    assert "a scene for sent" not in html
 
 
 async def test_the_contact_sheet_shows_unknowns_and_counts_them(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from ..campaign.builder import VERSION_MARK, Campaign, ItemOrigin, origin_of_key
 from ..exit_codes import is_access
 from ..request_fields import changed_fields, described
 from ..selection import Selection, check_limit, select
-from ..stores import AnyStore, read_report
+from ..stores import AnyStore, is_awaited, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
 from .options import BatchOptions, VersionOptions
@@ -417,8 +417,7 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
 
 def _standing(outcome: Outcome, now: datetime) -> str:
     """The state of a stored item in one word; ``sending`` while somebody may be waiting for the answer."""
-    is_outstanding = outcome.answer_by is not None and now < outcome.answer_by
-    return "sending" if is_outstanding else outcome.state.value
+    return "sending" if is_awaited(outcome, now) else outcome.state.value
 
 
 def _in_words(standing: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -36,6 +37,7 @@ from ..stores import (
     StoreArgument,
     beside,
     campaign_name,
+    is_awaited,
     key_words,
     read_report,
     store_of,
@@ -145,9 +147,12 @@ async def _recorded_unknowns(
 
 
 async def _read_unknowns(store: AnyStore) -> list[Unknown]:
-    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key."""
-    found = (await read_report(store)).in_state(OutcomeState.UNKNOWN)
-    return [_unknown_of(outcome) for outcome in found]
+    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key.
+
+    Those that may still be answered are left out, as `HooxSession.unknowns` does.
+    """
+    found, now = (await read_report(store)).in_state(OutcomeState.UNKNOWN), datetime.now(UTC)
+    return [_unknown_of(outcome) for outcome in found if not is_awaited(outcome, now)]
 
 
 def _unknown_of(outcome: Outcome) -> Unknown:
