@@ -108,6 +108,8 @@ class Deliveries:
             delivered = await self._store.keep_delivery(attempt_id, delivery)
         if delivered is None:
             return False
+        if delivered.intent.look is not None:  # `restore` reads no settled rows: it would be all of them
+            await self.apply(attempt_id)
         await self._slots.acquire()
         try:
             self._tasks.background(self._process(attempt_id, delivery, delivered), "hoox-delivery")

@@ -270,8 +270,7 @@ def _wrong_end(world: World, ack: Acknowledged, intent: Intent) -> str:
         return f"it is {intent.state}"
     has_picture = any(each.thumbnail_url for each in delivered if each.status is LookStatus.READY)
     is_missing = intent.look is None or intent.look.thumbnail_url is None
-    # Who is killed before it is written leaves it kept beside a READY row, where `picture` asks for it.
-    if intent.state is IntentState.READY and has_picture and is_missing and not world.schedule.fails:
+    if intent.state is IntentState.READY and has_picture and is_missing:
         return "its picture is missing"
     return ""
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from delivery_kit import PICTURE, Hub, stage
-from internals_kit import Delivery, IntentState, runtime_of
+from internals_kit import Delivery, Intent, IntentState, MemoryLedger, Settle, Transition, runtime_of
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import Evidence, ImageAvatar, Look, LookRef, LookStatus
@@ -159,6 +159,29 @@ async def test_a_delivery_with_a_status_that_is_not_final_updates_the_job() -> N
         await on.deliver(on.hub.attempts[0], job.ref, LookStatus.PROCESSING, thumbnail_url=PICTURE)
         assert job.last.status is LookStatus.PROCESSING
         assert not job.done
+
+
+async def test_the_picture_of_a_settled_look_is_written_before_its_delivery_is_acknowledged() -> None:
+    """The opening of a store reads no settled rows: what is only kept beside one would have no effect."""
+    async with stage(store=SlowToSettle()) as on:
+        await on.session.submit(prompt(), key="k")
+        attempt, ref = on.hub.attempts[-1], on.last
+        await on.deliver(attempt, ref, LookStatus.READY, thumbnail_url=None)
+        await asyncio.sleep(5)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert await on.hub(attempt, Delivery(ref.look_id, LookStatus.READY, ref.avatar_id, PICTURE))
+        look = (await intent_of(on.session, "k")).look
+        assert look is not None
+        assert look.thumbnail_url == PICTURE
+
+
+class SlowToSettle(MemoryLedger):
+    """A store that takes two seconds to write the end of a look."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if isinstance(steps[-1], Settle):
+            await asyncio.sleep(2)
+        return await super().advance(key, *steps)
 
 
 async def test_a_picture_that_the_delivery_lacks_is_requested() -> None:
