@@ -119,16 +119,17 @@ class Probe:
         self.found[self._phase] = tuple(map(max, most, found))  # type: ignore[assignment]
 
     def watch(self) -> None:
-        """Print on stderr where the loop is whenever a turn takes too long, from a thread beside it."""
+        """Print on stderr where the loop is whenever a turn takes too much CPU, from a thread beside it."""
         loops = threading.get_ident()
+        clock = time.pthread_getcpuclockid(loops)
 
         def look() -> None:
             while True:
-                time.sleep(0.005)
-                took = 1000 * (time.perf_counter() - self._wall)
+                time.sleep(0.002)
+                took = 1000 * (time.clock_gettime(clock) - self._cpu - self._collecting)
                 if self._is_busy and took > TARGET:
                     frames = traceback.extract_stack(sys._current_frames()[loops])
-                    where = " < ".join(f"{each.name}:{each.lineno}" for each in reversed(frames[-9:]))
+                    where = " < ".join(f"{each.name}:{each.lineno}" for each in reversed(frames[-12:]))
                     print(f"{self._phase}: {took:.0f} ms: {where}", file=sys.stderr)
 
         threading.Thread(target=look, daemon=True).start()

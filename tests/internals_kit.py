@@ -58,6 +58,7 @@ from hoox_async._io.ledger.failover import RecentWrite as RecentWrite
 from hoox_async._io.ledger.failover import restore as restore
 from hoox_async._io.ledger.file_lock import FileLock as FileLock
 from hoox_async._io.ledger.intent_rows import Row as Row
+from hoox_async._io.ledger.kept_deliveries import Delivered as Delivered
 from hoox_async._io.ledger.ledger import Ledger as Ledger
 from hoox_async._io.ledger.local_ledger import FileLedger as FileLedger
 from hoox_async._io.ledger.local_ledger import MemoryLedger as MemoryLedger

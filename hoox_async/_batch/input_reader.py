@@ -28,7 +28,7 @@ from .items import Item, KeyAssigner
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
-_PAGE = 50  # items: some milliseconds of work, after which the loop has a turn
+PAGE = 50  # items: some milliseconds of work, after which the loop has a turn
 _MAX_BLOCKING = 0.05  # seconds that a slow generator may block the loop for more than one item
 _MAX_USABLE = 10_000
 
@@ -126,7 +126,7 @@ class InputReader:
 
     async def read(self, limit: int) -> list[Item | Outcome]:
         """The next items, ``limit`` at most, with outcomes for what is no request; empty at the end."""
-        given = await self._input.read(min(limit, _PAGE))
+        given = await self._input.read(min(limit, PAGE))
         index, self._next_index = self._next_index, self._next_index + len(given)
         return self._keys.items(index, given)
 
@@ -164,7 +164,7 @@ class InputReader:
                     yield intent
             return
         keys = KeyAssigner()
-        for index, given in self._input.pages(_PAGE):
+        for index, given in self._input.pages(PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
             known = await self._intents.get({item.key for item in items if not item.repeated})
             for intent in known.values():

@@ -203,15 +203,16 @@ class BatchRunner:
         in its outcome, and not raised.
         """
         run = self._run(requests)
-        found: list[tuple[int, Outcome]] = []
+        outcomes: list[Outcome | None] = []
         run.start()
         try:
             while (one := await run.next()) is not None:
-                found.append(one)
+                index, outcome = one
+                outcomes += [None] * (index + 1 - len(outcomes))
+                outcomes[index] = outcome
         finally:
             await run.aclose()
-        found.sort(key=lambda one: one[0])
-        return BatchReport([outcome for _, outcome in found])
+        return BatchReport(filter(None, outcomes))
 
     def stop(self, resolution: AnyResolution | None = None) -> None:
         """Send nothing more. What was accepted is still awaited; what was not sent ends UNSENT.

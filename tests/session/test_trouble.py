@@ -134,7 +134,7 @@ def store_fails(error: Callable[[], Exception] | None, *, reads: bool, seconds: 
 
             monkeypatch.setattr(store, name, broken)
 
-        for name in ("plan", "advance", "keep_delivery", *(("get", "gauges", "by_attempt") if reads else ())):
+        for name in ("plan", "advance", "keep_delivery", *(("get", "gauges", "delivered") if reads else ())):
             patch(name)
 
     return switch

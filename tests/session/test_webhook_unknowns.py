@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 from delivery_kit import PICTURE, Hub, stage
-from internals_kit import Accept, Delivery, IntentState, MemoryLedger, WireResponse, read_looks
+from internals_kit import Accept, Delivered, Delivery, IntentState, MemoryLedger, WireResponse, read_looks
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import (
@@ -23,7 +23,6 @@ from hoox_async import (
     LookRef,
     LookStatus,
 )
-from hoox_async._io.ledger.kept_deliveries import Delivered
 from hoox_async.errors import InvalidRequest
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space

@@ -81,7 +81,6 @@ VALUES: Mapping[str, Any] = {
     "avatar_id": "avatar 77",
     "look_id": "look 77",
     "after": 500,
-    "after_id": "attempt 1",
     "after_0": str(MANY - 100),
     "after_1": "attempt 1",
     "size": 500,
@@ -101,7 +100,6 @@ VALUES: Mapping[str, Any] = {
     "teller": "member 1",
     "record": "r",
     "crc": 0,
-    "nobody": "",
 }
 
 

@@ -44,7 +44,6 @@ async def test_a_settled_intent_is_forgotten(
     await store.keep_delivery("att_1", Delivery("look_9", LookStatus.READY))
     await store.forget("a")
     assert await store.get(["a"]) == {}
-    assert await store.by_attempt("att_1") is None
     assert await store.delivered("att_1") is None
     assert await store.delivered_to("look_9") == frozenset()
     assert await store.by_ref(LookRef("avtr_1", "look_9")) is None

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from internals_kit import IntentState, MarkUnknown, RecentWrite, Row, SharedLedger, StoredBudget
+from internals_kit import Delivered, IntentState, MarkUnknown, RecentWrite, Row, SharedLedger, StoredBudget
 from postgres_kit import Proxy, Server, TestRun
 from shared_memory_kit import SharedMemory
 from shared_store_kit import MemoryWorld, Process
@@ -92,10 +92,10 @@ async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
         await store.plan(planned("next"))
         with pytest.raises(StoreError, match="another server has taken over"):
             await store.advance("next", send("att_next"))
-        found = await store.by_attempt("att_paid")
+        found = await store.by_ref(LookRef("avtr_1", "look_paid"))
         assert found is not None
         assert found.state is IntentState.ACCEPTED
-        assert await store.by_ref(LookRef("avtr_1", "look_paid")) == found
+        assert await store.delivered("att_paid") == Delivered(found, None)
         reservation = await permits.reserve(100, 0.0, 0.0)
         assert reservation.permit is None
         assert reservation.wait > 50

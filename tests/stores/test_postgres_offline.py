@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from internals_kit import Intent, Ledger, execute_message
+from internals_kit import Delivered, Intent, Ledger, execute_message
 from store_kit import WORKSPACE
 from test_store_prune import LONG_AGO, SECRET, fill
 
@@ -61,9 +61,8 @@ async def test_pruning_keeps_what_money_needs(store: Ledger, postgres_database: 
         assert isinstance(after[key].request, PrunedRequest)
         assert (after[key].spent, after[key].digest) == (before[key].spent, before[key].digest)
         assert (after[key].ref, after[key].attempts) == (before[key].ref, before[key].attempts)
-    assert (
-        await store.by_attempt("att_1") == await store.by_ref(LookRef("avtr_1", "look_1")) == after["ready 1"]
-    )
+    assert await store.by_ref(LookRef("avtr_1", "look_1")) == after["ready 1"]
+    assert await store.delivered("att_1") == Delivered(after["ready 1"], None)
     with psycopg.connect(postgres_database) as connection:
         left = connection.execute(
             "SELECT key FROM hoox.intents WHERE record LIKE %s ORDER BY 1", (f"%{SECRET}%",)

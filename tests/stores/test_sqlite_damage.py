@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from internals_kit import FileLedger, Intent, read_store
+from internals_kit import Delivered, FileLedger, Intent, read_store
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async import store_budget
@@ -43,7 +43,7 @@ async def read_all(store: FileLedger) -> list[Intent]:
         assert await store.get([intent.key]) == {intent.key: intent}
         assert intent.ref is not None
         assert await store.by_ref(intent.ref) == intent
-        assert await store.by_attempt(intent.attempts[0].id) == intent
+        assert await store.delivered(intent.attempts[0].id) == Delivered(intent, None)
     return streamed
 
 

@@ -128,7 +128,6 @@ async def test_the_loop_is_never_blocked(path: Path) -> None:
         await store.delivered_attempts("a")
         await store.delivered_to("look_9")
         await store.advance("a", accept("look_9"), settle("look_9"))
-        await store.by_attempt("att_1")
         await store.by_ref(LookRef("avtr_1", "look_9"))
         await store.note_listed("avtr_1", ["look_extra"])
         await store.claimed_looks("avtr_1")

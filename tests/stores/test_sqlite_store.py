@@ -62,7 +62,7 @@ async def test_a_failed_function_does_not_affect_the_others_of_its_commit(store:
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [Intent, IllegalTransition, StoreError, StoreError, Intent]
-    assert await store.by_attempt("att_1") is None
+    assert await store.delivered("att_1") is None
     assert (await store.get(["b"]))["b"].state is IntentState.SENDING
 
 

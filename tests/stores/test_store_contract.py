@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from internals_kit import (
     Accept,
     Correct,
+    Delivered,
     Delivery,
     Drop,
     IfUnchanged,
@@ -42,7 +44,7 @@ from store_kit import (
 )
 
 from hoox_async import Evidence, LookEdit, LookRef, LookStatus
-from hoox_async._io.ledger import ledger
+from hoox_async._io.ledger import ledger, statements
 from hoox_async.errors import StoreError
 
 
@@ -50,6 +52,25 @@ from hoox_async.errors import StoreError
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores that read pages read 50 intents at a time."""
     monkeypatch.setattr(ledger, "PAGE", 50)
+    monkeypatch.setattr(statements, "OPEN_PAGE", 50)
+
+
+@asynccontextmanager
+async def turns_counted() -> AsyncIterator[Callable[[], int]]:
+    """Count the turns of the loop meanwhile: what it gives tells how many there were."""
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        yield lambda: turn
+    finally:
+        counting.cancel()
 
 
 async def plan_in_order(store: Ledger, keys: Sequence[str]) -> None:
@@ -93,7 +114,7 @@ async def test_all_steps_or_none(store: Ledger) -> None:
     with pytest.raises(IllegalTransition):
         await store.advance("a", send("att_1"), accept("look_9"), send("att_2"))
     assert await store.get(["a"]) == {"a": planned("a")}
-    assert await store.by_attempt("att_1") is None
+    assert await store.delivered("att_1") is None
     assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
     assert await store.claimed_looks("avtr_1") == frozenset()
 
@@ -106,7 +127,7 @@ async def test_a_condition_holds_for_the_whole_transaction(store: Ledger) -> Non
     with pytest.raises(IllegalTransition, match="changed meanwhile"):
         await store.advance("a", IfUnchanged(pending), Replace(EDIT, "d"), send("att_2"))
     assert await store.get(["a"]) == {"a": ready}
-    assert await store.by_attempt("att_2") is None
+    assert await store.delivered("att_2") is None
     again = await store.advance("a", IfUnchanged(ready), Replace(EDIT, "d"), send("att_2"))
     assert again.state is IntentState.SENDING
 
@@ -121,8 +142,8 @@ async def test_attempts_lead_to_their_intent(store: Ledger) -> None:
     """An earlier attempt leads to its intent as the newest does, and an unknown one to None."""
     await store.plan(planned("a"))
     intent = await store.advance("a", send("att_1"), Revert("att_1"), send("att_2"))
-    assert await store.by_attempt("att_1") == await store.by_attempt("att_2") == intent
-    assert await store.by_attempt("att_3") is None
+    assert await store.delivered("att_1") == await store.delivered("att_2") == Delivered(intent, None)
+    assert await store.delivered("att_3") is None
 
 
 async def test_an_attempt_id_is_used_once(store: Ledger) -> None:
@@ -231,23 +252,14 @@ async def test_the_loop_has_a_turn_after_each_page(store: Ledger, small_pages: N
     """However many intents are read, `stream`, `in_states` and `read_unopened` decode a page in a turn."""
     keys = [f"item {number}" for number in range(120)]
     await plan_in_order(store, keys)
-    turn, read = 0, list[int]()
-
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
-    for intents in (store.stream(), store.read_unopened()):
-        read = [turn async for _ in intents]
-        assert len(read) == len(keys)
-        assert max(Counter(read).values()) <= 50
-    before = turn
-    assert len(await store.in_states([IntentState.PLANNED])) == len(keys)
-    assert turn - before >= 3
-    counting.cancel()
+    async with turns_counted() as turn:
+        for intents in (store.stream(), store.read_unopened()):
+            read = [turn() async for _ in intents]
+            assert len(read) == len(keys)
+            assert max(Counter(read).values()) <= 50
+        before = turn()
+        assert len(await store.in_states([IntentState.PLANNED])) == len(keys)
+        assert turn() - before >= 3
 
 
 async def test_a_store_is_read_without_opening_it(closed: Ledger, tmp_path: Path) -> None:
@@ -444,8 +456,10 @@ async def test_accepted_intents_are_streamed(store: Ledger, small_pages: None) -
     assert found == [f"k{n}" for n in even if n != 4]
 
 
-async def test_gauges_count_what_is_open(store: Ledger) -> None:
+@pytest.mark.parametrize("page", [2, 1000])
+async def test_gauges_count_what_is_open(store: Ledger, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """`gauges` counts what is UNKNOWN and what is ACCEPTED, and gives the accepted that was planned first."""
+    monkeypatch.setattr(statements, "OPEN_PAGE", page)
     assert await store.gauges() == (0, 0, None)
     for key in ("first", "second", "third", "done", "lost", "not sent"):
         await store.plan(planned(key))
@@ -477,3 +491,25 @@ async def test_all_ends_that_a_session_has_left_are_told_by_the_next_one_oldest_
     store.tell_by(lambda intent: told.append(intent.key))
     await store.tell_owed()
     assert told == keys
+
+
+async def test_what_is_open_is_left_and_adopted_in_pages(store: Ledger, small_pages: None) -> None:
+    """The loop has a turn after each page of the open intents, and the next session tells the ends of all."""
+    with_hooks, keys = attrs.evolve(WORKSPACE, hooks="hooks"), [f"k{number}" for number in range(120)]
+    await store.aclose()
+    await store.open(with_hooks)
+    store.tell_by(lambda _: None)
+    await plan_in_order(store, keys)
+    await asyncio.gather(*(store.advance(key, send(f"a{key}"), accept(f"l{key}")) for key in keys))
+    async with turns_counted() as turn:
+        await store.aclose()
+        assert turn() >= 6
+        await store.open(with_hooks)
+        told: list[str] = []
+        store.tell_by(lambda intent: told.append(intent.key))
+        before = turn()
+        await store.tell_owed()
+        assert turn() - before >= 6 or store.is_shared
+    await asyncio.gather(*(store.advance(key, settle(f"l{key}")) for key in keys))
+    await store.tell_owed()
+    assert sorted(told) == sorted(keys)

@@ -227,7 +227,7 @@ async def test_there_and_back(path: Path, database: Database) -> None:
     assert await states(database.ledger()) == {**STATES, "key 2": IntentState.UNKNOWN}
     ledger = database.ledger()
     await ledger.open(WORKSPACE)
-    assert (await ledger.by_attempt("attempt1")).key == "key 9"
+    assert (await ledger.delivered("attempt1")).intent.key == "key 9"
     assert [attempt async for attempt in ledger.stream_delivered()] == ["attempt1"]
     assert (await ledger.recent_sends(after(1)))[-1] == after(3)
     await ledger.aclose()

@@ -71,8 +71,8 @@ async def _check(path: Path, acknowledged: dict[str, str]) -> None:
     for key, state in acknowledged.items():
         assert states[key] in AT_LEAST[state]
     assert IntentState.SENDING not in states.values()
-    found = await store.by_attempt(f"att-{next(k for k, w in acknowledged.items() if w == 'accepted')}")
+    found = await store.delivered(f"att-{next(k for k, w in acknowledged.items() if w == 'accepted')}")
     assert found is not None
-    assert found.ref is not None
-    assert await store.by_ref(found.ref) == found
+    assert found.intent.ref is not None
+    assert await store.by_ref(found.intent.ref) == found.intent
     await store.aclose()

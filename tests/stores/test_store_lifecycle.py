@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from internals_kit import Delivery, IntentState, Ledger, Workspace
+from internals_kit import Delivered, Delivery, IntentState, Ledger, Workspace
 from store_kit import (
     API_KEY,
     NOW,
@@ -35,7 +35,7 @@ async def test_a_later_session_goes_on(closed: Ledger) -> None:
     assert found["a"].state is IntentState.UNKNOWN
     assert found["a"].reason is not None
     assert found["b"] == planned("b")
-    assert await closed.by_attempt("att_1") == found["a"]
+    assert await closed.delivered("att_1") == Delivered(found["a"], None)
     sends = [NOW] if closed.is_shared else [NOW, NOW]  # an attempt, and a read that only a store of one keeps
     assert await closed.recent_sends(NOW - timedelta(seconds=1)) == sends
     await closed.advance("b", send("att_2"))
@@ -90,7 +90,6 @@ CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "get": lambda store: store.get(["a"]),
     "plan": lambda store: store.plan(planned("a")),
     "advance": lambda store: store.advance("a", send("att_1")),
-    "by_attempt": lambda store: store.by_attempt("att_1"),
     "by_ref": lambda store: store.by_ref(LookRef("avtr_1", "look_1")),
     "in_states": lambda store: store.in_states([IntentState.PLANNED]),
     "stream": lambda store: anext(aiter(store.stream())),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -323,10 +323,6 @@ class Ledger:
             found |= {key: self._read(Row(*rows[0])) for key, rows in zip(part, answers, strict=True) if rows}
         return found
 
-    async def by_attempt(self, attempt_id: str) -> Intent | None:
-        """The intent that has this attempt, the latest or an earlier one."""
-        return self._first(await self._rows(sql.BY_ATTEMPT, id=attempt_id))
-
     async def by_ref(self, ref: LookRef) -> Intent | None:
         """The intent that has this look."""
         return self._first(await self._rows(sql.BY_REF, **of_look(ref)))
@@ -369,12 +365,14 @@ class Ledger:
 
         Monitoring asks for it every few seconds: it is cheap, however many intents there are.
         """
-        first = _page(in_states((IntentState.ACCEPTED,)))
-        counted, rows = await self._ask(
-            (sql.COUNT_OPEN, self._place.values()), (first, self._place.values(after=0, size=1))
-        )
-        counts: dict[str, int] = dict(counted)
-        return StoreGauges(counts.get("unknown", 0), counts.get("accepted", 0), self._first(rows))
+        counts, after, more = Counter[str](), 0, True
+        while more:
+            counted = await self._rows(sql.COUNT_OPEN, after=after, size=sql.OPEN_PAGE)
+            counts.update({state: count for state, count, _ in counted})
+            after = max([last for _, _, last in counted], default=0)
+            more = sum(count for _, count, _ in counted) == sql.OPEN_PAGE
+        first = await self._rows(_page(in_states((IntentState.ACCEPTED,))), after=0, size=1)
+        return StoreGauges(counts["unknown"], counts["accepted"], self._first(first))
 
     # --- budgets
 
@@ -461,12 +459,11 @@ class Ledger:
 
     async def stream_delivered(self) -> AsyncIterator[str]:
         """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
-        after, after_id, more = 0, "", True
-        while more:
-            rows = await self._rows(sql.DELIVERED, after=after, after_id=after_id, size=PAGE)
-            for after, after_id in rows:  # noqa: B007 -- the last one is where the next page begins
-                yield after_id
-            more = len(rows) == PAGE
+        after = 0
+        while rows := await self._rows(sql.DELIVERED, after=after, size=sql.OPEN_PAGE):
+            for after, attempt_id in rows:  # noqa: B007 -- the last one is where the next page begins
+                if attempt_id is not None:
+                    yield attempt_id
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, of GET requests and of attempts, oldest first."""

@@ -19,7 +19,6 @@ from ..._core.intents.transitions import Send, Transition, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
-from . import news_statements
 from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
 from .intent_rows import FORGETTABLE, Place, Row, Written, to_microseconds
@@ -93,8 +92,8 @@ class LocalLedger(Ledger):
 
     async def tell_owed(self) -> None:
         """Call hooks with what earlier sessions owe, and take over what they have left to be made."""
-        if self._place.tells:  # at once: no other session has the ledger open
-            await self._write(news_statements.ADOPT)
+        if self._news is not None and self._place.tells:  # at once: no other session has the ledger open
+            await self._news.adopt()
         await super().tell_owed()
 
     def told(self, intent: Intent) -> None:

@@ -19,6 +19,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from operator import itemgetter
 
 from ..._api.models import LookRef
@@ -27,6 +28,7 @@ from ...errors import StoreError
 from ..clock import Clock
 from ..logs import failures_logged
 from . import news_statements as sql
+from . import statements
 from .intent_rows import OPEN_STATES, Place, Row, Written, is_owed
 from .statements import ROW, of_workspaces
 from .transaction import Engine, Rows, Transaction
@@ -170,11 +172,30 @@ class News:
         values = self._place.values(after_workspace=0, after=0)
         questions = ((sql.LEAVE_ENDED, values), (of_workspaces(sql.OWED, [self._place.workspace]), values))
         # first, so that none ends between the two as this session's
-        await self._engine.run(lambda tx: tx.write(sql.LEAVE, values))
+        await self._change_open(sql.LEAVE)
         left = True
         while left:  # a page at a time
             _, rows = await self._engine.run(lambda tx: tx.ask(*questions))
             left = bool(rows)
+
+    async def adopt(self) -> None:
+        """Owe the ends to come of what closed sessions have left."""
+        await self._change_open(sql.ADOPT)
+
+    async def _change_open(self, statement: str) -> None:
+        """Execute `LEAVE` or `ADOPT` in pages: the loop has a turn after each."""
+        after: int | None = 0
+        while after is not None:
+            after = await self._engine.run(partial(self._change_page, statement, after))
+
+    def _change_page(self, statement: str, after: int, tx: Transaction) -> int | None:
+        """The place after which the next page begins; None after the last."""
+        values = self._place.values(after=after)
+        [[(last,)]] = tx.ask((sql.LAST_OPEN, {**values, "size": statements.OPEN_PAGE}))
+        if last is None:
+            return None
+        tx.write(statement, {**values, "last": last})
+        return int(last)
 
     def take_told(self) -> Sequence[tuple[int, str, str]]:
         """Workspace, key and look of what hooks were told of, which the caller writes."""

@@ -38,12 +38,17 @@ TOLD = (
     "UPDATE hoox.intents SET notified = look_id "
     "WHERE workspace = :workspace AND key = :key AND look_id = :look_id"
 )
+LAST_OPEN = (
+    "SELECT max(seq) FROM (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
+    f"AND state IN {OPEN} AND seq > :after ORDER BY seq LIMIT :size) i"
+)
+_OPEN_PAGE = f"AND state IN {OPEN} AND seq > :after AND seq <= :last"
 ADOPT = (
     "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND teller = '' "  # noqa: S608
-    f"AND state IN {OPEN}"
+    f"{_OPEN_PAGE}"
 )
 _LEAVE = "UPDATE hoox.intents SET teller = '' WHERE workspace = :workspace AND teller = :me "
-LEAVE = _LEAVE + f"AND state IN {OPEN}"
+LEAVE = _LEAVE + _OPEN_PAGE
 LEAVE_ENDED = (
     _LEAVE + "AND seq IN (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
     f"AND {OWES} AND teller = :me {_IN_ORDER})"

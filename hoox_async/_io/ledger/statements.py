@@ -29,6 +29,9 @@ def of_workspaces(statement: str, workspaces: Iterable[int]) -> str:
     return statement.replace("{workspaces}", ", ".join(map(str, sorted(workspaces))))
 
 
+OPEN_PAGE = 1000
+"""Open intents that are looked through, without their records, until the loop has a turn."""
+
 COLUMNS = (
     "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.teller, i.notified FROM hoox.intents i "
 )
@@ -115,8 +118,9 @@ LAST_SETTLED = COLUMNS + (
     "WHERE i.workspace = :workspace AND i.state IN ('ready', 'failed') ORDER BY i.seq DESC LIMIT :size"
 )
 COUNT_OPEN = (
-    "SELECT i.state, count(*) FROM hoox.intents i WHERE i.workspace = :workspace "  # noqa: S608
-    f"AND i.state IN {OPEN} GROUP BY i.state"
+    "SELECT state, count(*), max(seq) FROM (SELECT state, seq FROM hoox.intents "  # noqa: S608
+    f"WHERE workspace = :workspace AND state IN {OPEN} AND seq > :after ORDER BY seq LIMIT :size) i "
+    "GROUP BY state"
 )
 RELEASE = (
     "UPDATE hoox.intents SET member = NULL WHERE workspace = :workspace AND member = :me "
@@ -201,10 +205,11 @@ DELIVERED_TO = (  # only where it is not the intent's look already, or a double
     f"SELECT i.key {_KEPT} WHERE d.workspace = :workspace AND d.look_id = :look_id "
     "AND i.state NOT IN ('accepted', 'ready', 'failed', 'forgotten')"
 )
-DELIVERED = (  # the first condition names the small index of open intents
-    f"SELECT i.seq, a.id {_KEPT} "
-    f"WHERE i.workspace = :workspace AND i.state IN {OPEN} AND i.state IN ('accepted', 'unknown') "
-    "AND (i.seq, a.id) > (:after, :after_id) ORDER BY i.seq, a.id LIMIT :size"
+DELIVERED = (  # a page of intents, also of those without one: the loop waits for a page, not for all of them
+    "SELECT i.seq, d.attempt FROM (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
+    f"AND state IN {OPEN} AND state IN ('accepted', 'unknown') AND seq > :after ORDER BY seq LIMIT :size) i "
+    "LEFT JOIN hoox.attempts a ON a.intent = i.seq "
+    "LEFT JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id ORDER BY i.seq"
 )
 ADD_SEND = "INSERT INTO hoox.sends (workspace, sent_at) VALUES (:workspace, :sent_at)"
 DROP_SENDS = "DELETE FROM hoox.sends WHERE workspace = :workspace AND abs(sent_at - :newest) > :kept"
