@@ -359,7 +359,8 @@ class PictureSaver:
 
     An existing file is never overwritten, except that with ``replace`` an older picture of the same key
     is. ``name_of`` gives a picture's path below ``folder``, without a suffix. ``guard`` is given the picture
-    of each look. ``smaller`` has the sizes of those with fewer pixels than was paid for, by key.
+    of each look. ``smaller`` has the sizes of those with fewer pixels than was paid for, by key, and ``left``
+    is the number of pictures that are still to be saved.
     """
 
     def __init__(
@@ -377,6 +378,7 @@ class PictureSaver:
         self.files: dict[str, Path] = {}
         self.missing: dict[str, str] = {}
         self.smaller: dict[str, str] = {}
+        self.left = 0
         self._session = session
         self._name_of = name_of
         self._terminal = terminal
@@ -396,6 +398,7 @@ class PictureSaver:
             self._count(outcome, file)
             return
         self._queue.put_nowait(outcome)
+        self.left += 1
         if len(self._workers) < _WORKERS:
             # a folder for each worker: two looks' ids may make one file name
             incoming = self._incoming / str(len(self._workers))
@@ -449,6 +452,7 @@ class PictureSaver:
                 self._report_missing(outcome.key, f"{self.folder}: {error.strerror or error}")
             else:
                 self._terminal.record("picture", key=outcome.key, **picture.record())
+            self.left -= 1
             self._queue.task_done()
 
     def _count(self, outcome: Outcome, file: Path) -> SavedPicture:

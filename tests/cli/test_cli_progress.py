@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from cli_kit import ProgressDisplay, RunState, Terminal
 from rich.console import Console
 
-from hoox_async import Endpoint, OutcomeState, Paused, Progress, QuotaSnapshot, RequestSent
+from hoox_async import (
+    Endpoint,
+    HooxError,
+    Look,
+    LookRef,
+    LookStatus,
+    Outcome,
+    OutcomeState,
+    Paused,
+    Progress,
+    PromptAvatar,
+    QuotaSnapshot,
+    RequestSent,
+)
 from hoox_async._cli.batch.run import line_pause
-from hoox_async._cli.pictures import INDEX_NAME, PictureIndex, read_picture_index
+from hoox_async._cli.pictures import INDEX_NAME, PictureIndex, PictureSaver, read_picture_index
 
 
 def _state(*, done: int = 0, in_flight: int = 0, total: int = 10, left: float | None = 65.0) -> RunState:
@@ -32,6 +47,42 @@ def test_the_line_has_all_figures() -> None:
     for part in ("3 of 10 done", "in flight 1", "ready 2", "failed 0", "unknown 1", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip
         assert part in _display(state).line()
+
+
+def test_no_more_are_ready_than_done() -> None:
+    """An outcome that came after the batch's last word on itself counts as done."""
+    state = _state(done=3, in_flight=4)
+    state.ended.update({OutcomeState.READY: 5})
+    assert "5 of 10 done" in _display(state).line()
+
+
+async def test_while_pictures_are_saved_the_number_that_is_left_goes_down(tmp_path: Path) -> None:
+    """A picture is left from when its look is ready until it is saved, or could not be."""
+    go_on, saved = asyncio.Event(), []
+
+    class Session:
+        async def status(self, look: Look) -> Look:
+            return look
+
+        async def download(self, outcome: Outcome, folder: str, *, overwrite: bool) -> Path:
+            await go_on.wait()
+            if outcome.key == "gone":
+                raise HooxError("it is gone")
+            path = Path(folder, f"{outcome.key}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"picture")
+            saved.append(path)
+            return path
+
+    session: Any = Session()
+    saver = PictureSaver(session, tmp_path, lambda outcome: PurePosixPath(outcome.key), Terminal())
+    for key in ("a", "b", "gone"):
+        look = Look(LookRef("avtr_1", f"look_{key}"), LookStatus.READY)
+        saver.add(Outcome(key, PromptAvatar(key), OutcomeState.READY, look))
+    assert saver.left == 3
+    go_on.set()
+    await saver.finish()
+    assert (saver.left, len(saved), list(saver.missing)) == (0, 2, ["gone"])
 
 
 @pytest.mark.parametrize("left", [None, 0.0])

@@ -60,6 +60,11 @@ class RunState:
         self.pause: Paused | None = None
         """Why no paid request is sent at the moment; None once one is sent again."""
 
+    @property
+    def done(self) -> int:
+        """How many items have their outcome. What the batch tells of itself can be older than these."""
+        return max(self.progress.done, self.ended.total())
+
     def show(self, progress: Progress) -> None:
         """Take what the batch tells of itself."""
         self.progress = progress
@@ -95,11 +100,11 @@ def line_pause(elapsed: float) -> float:
 
 
 class ProgressDisplay(Display):
-    """Shows progress while the ``async with`` block runs. ``extra`` is a note such as "stopping"."""
+    """Shows progress while the ``async with`` block runs. ``extra`` gives a note such as "stopping"."""
 
     def __init__(self, terminal: Terminal, state: RunState, quota: Callable[[], QuotaSnapshot]) -> None:
         super().__init__()
-        self.extra = ""
+        self.extra: Callable[[], str] = str
         self._terminal = terminal
         self._state = state
         self._quota = quota
@@ -129,7 +134,7 @@ class ProgressDisplay(Display):
     def line(self) -> str:
         """All figures in one line of text."""
         parts = [self._done(), *self._counts(), *self._resources()]
-        notes = [self._time_left(), self._state.paused(), self._state.trouble.outage(), self.extra]
+        notes = [self._time_left(), self._state.paused(), self._state.trouble.outage(), self.extra()]
         return ", ".join([*parts, *filter(None, notes)])
 
     def render(self) -> RenderableType:
@@ -139,9 +144,9 @@ class ProgressDisplay(Display):
         from rich.text import Text
 
         state = self._state
-        bar = ProgressBar(total=max(1, state.total), completed=state.progress.done, width=30)
+        bar = ProgressBar(total=max(1, state.total), completed=state.done, width=30)
         head = Text(self._done())
-        time = Text(self.extra or self._time_left())
+        time = Text(self.extra() or self._time_left())
         wrong = filter(None, [state.paused(), state.trouble.outage()])
         first = Table.grid(padding=(0, 2))
         is_narrow = self._terminal.err.width < _NARROW
@@ -155,7 +160,7 @@ class ProgressDisplay(Display):
         )
 
     def _done(self) -> str:
-        return f"{self._state.progress.done:,} of {self._state.total:,} done"
+        return f"{self._state.done:,} of {self._state.total:,} done"
 
     def _counts(self) -> list[str]:
         ended = self._state.ended
@@ -253,7 +258,7 @@ class TerminalRun:
 
     def _show_stopping(self) -> None:
         if self.progress is not None:
-            self.progress.extra = "stopping"
+            self.progress.extra = lambda: "stopping"
         longest = format_duration(Timeouts().answer)
         self.terminal.notice(
             f"stopping: waiting for the answers to requests already sent, {longest} at most; "
@@ -296,10 +301,10 @@ class TerminalRun:
                 self.terminal.record("outcome", **outcome_record(outcome))
                 if self.saver is not None:
                     self.saver.add(outcome)
-            if self.saver is not None:
+            if (saver := self.saver) is not None:
                 if self.progress is not None:
-                    self.progress.extra = "saving pictures"
-                await self.saver.finish()
+                    self.progress.extra = lambda: f"saving pictures, {saver.left:,} left"
+                await saver.finish()
         finally:
             if self.saver is not None:
                 await self.saver.cancel()
