@@ -207,6 +207,23 @@ async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_
         await other.close()
 
 
+async def test_an_end_is_left_to_a_process_whose_lease_is_over_since_the_database_was_away() -> None:
+    """Who comes back first waits for a lease: the others have had no chance to renew theirs."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        await other.session.submit(prompt(), key="k")
+        works, other.database.fault = other.database.fault, _store_error
+        await settled_by(leader)
+        leader.database.fault = _store_error
+        await asyncio.sleep(2 * LEASE)
+        leader.database.fault = works
+        await asyncio.sleep(0.8 * LEASE)
+        other.database.fault = works
+        await until(lambda: other.notified == ["k"], LEASE)
+        await asyncio.sleep(3 * LEASE)
+        assert (leader.notified, other.notified) == ([], ["k"])
+
+
 async def test_an_end_that_a_dead_process_owes_is_told_before_its_look_is_paid_again() -> None:
     """Also by a process that has not been there for a lease, and so can't take it over yet."""
     async with processes(1) as (space, (first,)):
