@@ -191,10 +191,8 @@ async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
             await session.submit(edit(source, "lost"), key="lost")
         attempt = (await intent_of(session, "lost")).attempts[0].id
         store.hides = True
-        webhook_processor = runtime_of(session).deliveries
-        assert await webhook_processor.accept(
-            attempt, Delivery(first.look_id, first.last.status, first.avatar_id)
-        )
+        deliveries = runtime_of(session).deliveries
+        assert await deliveries.accept(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
         await asyncio.sleep(1)
         store.hides = False
         lost = await intent_of(session, "lost")

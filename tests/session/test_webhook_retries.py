@@ -98,15 +98,15 @@ async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: 
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
         monkeypatch.setattr("hoox_async._session.deliveries._MAX_CONCURRENT", 1)
-        processor = runtime_of(on.session).deliveries
-        processor._slots = asyncio.Semaphore(1)
-        raises_once(processor, "apply", monkeypatch, times=2)
+        deliveries = runtime_of(on.session).deliveries
+        deliveries._slots = asyncio.Semaphore(1)
+        raises_once(deliveries, "apply", monkeypatch, times=2)
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
             assert await on.deliver(attempt, job.ref, LookStatus.READY)
         assert [job.done for job in jobs] == [False, False, True]
         await asyncio.sleep(5)
         assert all(job.done for job in jobs)
-        assert processor._slots._value == 1
+        assert deliveries._slots._value == 1
 
 
 async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
