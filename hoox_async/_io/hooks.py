@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from typing import Any, Literal
 
+from .._api.models import LookRef
 from ..errors import ConfigurationError
-from ..events import DisplayOnly, Event, Hook
+from ..events import DisplayOnly, Event, Hook, LookSettled
 from .logs import LogLimit
 
 MOST_WAITING = 10_000
@@ -17,8 +19,15 @@ MOST_WAITING = 10_000
 CLOSE_WITHIN = 10.0
 """For how many seconds closing a session waits for its async hooks."""
 
+_called_with: ContextVar[Event | None] = ContextVar("hoox_called_with", default=None)
 _log = logging.getLogger("hoox_async")
 _CANCEL_WITHIN = 1.0  # seconds; a hook that ignores its cancellation must not delay the closing
+
+
+def is_called_with_end_of(ref: LookRef) -> bool:
+    """Whether this runs in an async hook that is called with the end of this look, or in a task of its."""
+    event = _called_with.get()
+    return isinstance(event, LookSettled) and event.look.ref == ref
 
 
 class Hooks:
@@ -137,6 +146,7 @@ class _HookQueue:
             try:
                 if calls.is_wanted is not None and not await calls.is_wanted():
                     continue
+                _called_with.set(event)
                 await call
             except (Exception, asyncio.CancelledError):
                 task = asyncio.current_task()

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of, states
+from batch_kit import avatar, edits, now, opened, prompts, space_of, states
 from internals_kit import Clock, Intent, IntentState, MemoryLedger, Send, Settle, Transition
 from session_kit import store_of
 
@@ -294,3 +294,25 @@ async def test_an_item_that_a_hook_pays_again_at_once_has_its_own_outcome() -> N
     assert [float(each.credits) for each in (first, second)] == [2, 4]
     assert not first.at_risk
     assert [first.ref, second.ref] == [space.ledger[1].ref, space.ledger[3].ref]
+
+
+async def test_an_async_hook_that_pays_again_does_not_wait_for_its_own_end() -> None:
+    """A further round waits until hooks were told of the last one, but not where one of them begins it."""
+    space = space_of()
+    told: list[LookRef] = []
+    took: list[float] = []
+
+    async def pay_again(event: Event) -> None:
+        if isinstance(event, LookSettled) and event.look.status is LookStatus.FAILED:
+            told.append(event.look.ref)
+            if len(told) < 3:
+                began = now()
+                await BatchRunner(session, retry=["failed"]).run(items)
+                took.append(now() - began)
+
+    async with opened(space, hooks=[pay_again]) as session:
+        items = [BatchItem("e0", LookEdit(await avatar(session), "e0 [fail]"))]
+        await BatchRunner(session).run(items)
+        await asyncio.sleep(300.0)
+    assert told == [charge.ref for charge in space.ledger[1:]]
+    assert max(took) < 40.0

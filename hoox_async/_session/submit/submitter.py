@@ -23,7 +23,7 @@ from ..._core.intents.transitions import Resend
 from ..._core.retry import NoRetry, Patience, decide_paid
 from ..._core.settings import Timeouts
 from ..._io.clock import Clock
-from ..._io.hooks import Hooks
+from ..._io.hooks import Hooks, is_called_with_end_of
 from ..._io.ledger.ledger import Ledger
 from ..._io.protocols import Transport
 from ..._io.tasks import TaskSet
@@ -310,8 +310,10 @@ class Submitter:
     async def _wait_until_told(self, ended: Intent, options: SendOptions) -> None:
         """Wait while hooks are being told of an end that is to be paid again: its row can owe one end only.
 
-        Not for ever: it may be a hook that pays again.
+        Not where a hook pays again that is called with that end, and not for ever: a hook may wait for this.
         """
+        if ended.ref is not None and is_called_with_end_of(ended.ref):
+            return
         left = options.seconds_left(self._clock.now())
         until = self._clock.now() + (_TELLING if left is None else min(_TELLING, left))
         while self._clock.now() < until and await self._store.is_telling(ended):
