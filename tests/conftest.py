@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
 from process_count_kit import LIMIT, ProcessCount
 from rate_limiter_kit import Crowd
 
+from hoox_async._io.ledger import binding
 from hoox_async.sandbox import drawing, http_server
 from hoox_async.sandbox.avatars import PictureFile
 from hoox_async.testing import VirtualTimeLoop
@@ -200,6 +202,14 @@ def _pictures_drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(drawing, "paint", paint)
         patched.setattr(http_server, "paint", paint)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fingerprints_made_once() -> Iterator[None]:
+    """Stores are opened with few keys and salts: scrypt, which takes 25 ms, runs once for each pair."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(binding, "_fingerprint", lru_cache(4096)(binding._fingerprint))
         yield
 
 
