@@ -177,7 +177,7 @@ async def test_a_process_that_is_stopped_with_its_post_outstanding_goes_on(
     """SIGSTOP for longer than the lease, SIGCONT: unknown to others meanwhile, and then its answer counts."""
     with Sandbox() as sandbox:
         async with opened(sandbox, postgres.url, postgres_schema) as other:
-            sandbox.fail_next("edit", Fault.late(1.0))
+            sandbox.fail_next("edit", Fault.late(3.0))  # it must be stopped before
             with child(sandbox, postgres.url, postgres_schema) as process:
                 assert await lines(process, 1) == ["open"]
                 await until(lambda: charged(sandbox)["order"] == 1)

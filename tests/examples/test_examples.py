@@ -159,7 +159,8 @@ def free_pair() -> int:
 
 def fetched(url: str, app: subprocess.Popen[str]) -> bytes:
     """What is there, once the app is up."""
-    for _ in range(200):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 return bytes(answer.read())

@@ -26,7 +26,7 @@ class Bench:
 
     async def edit(self) -> tuple[int, bytes]:
         post = self.http.post("avatar/edit", json={**self.ids, "prompt": "x"}, allow_redirects=False)
-        async with asyncio.timeout(5), post as response:
+        async with asyncio.timeout(60), post as response:
             return response.status, await response.read()
 
     @property

@@ -90,7 +90,7 @@ async def test_of_two_processes_only_what_is_certain_is_older(
         with postgres.connect() as connection, connection.transaction():
             values = store._place.values(avatar_id="avtr_1", look_id="look_2")
             connection.execute(dialect_of(postgres_schema).compile(sql.ADD_LISTED).encode(), values)
-            async with asyncio.timeout(10):  # it waits for nobody
+            async with asyncio.timeout(60):  # it waits for nobody
                 await store.advance("a", send("att_a"))
         await store.advance("b", send("att_b"))
         assert await before(store, "a") == {"avtr_1": {"look_1"}}

@@ -308,23 +308,23 @@ async def test_a_cancelled_closing_leaves_no_connection_open(
     database = PostgresDatabase(f"{postgres_url}{mark}application_name={name}", schema=postgres_schema)
     await database.open()
     held = list(database._connections)
-    slow = asyncio.create_task(held[0].fetch("SELECT pg_sleep(1)"))
-    await asyncio.sleep(0.1)
-    closing = asyncio.create_task(database.aclose())
-    while not held[0]._closing.is_set():
-        await asyncio.sleep(0.01)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    await slow
-    while held[0]._running:
-        await asyncio.sleep(0.01)
-    with postgres.connect() as connection:
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
-        for _ in range(100):  # the server ends a session a moment after its connection
-            [(count,)] = connection.execute(sql, (name,)).fetchall()
-            if not count:
-                break
-            await asyncio.sleep(0.05)
-    assert count == 0
+    with postgres.connect() as admin:
+        lock = f"SELECT pg_advisory_xact_lock(hashtext('{name}'))"
+        admin.execute("BEGIN")
+        admin.execute(lock)
+        waiting = asyncio.create_task(held[0].fetch(lock))
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(database.aclose())
+        while not held[0]._closing.is_set():
+            await asyncio.sleep(0.01)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        admin.execute("COMMIT")
+        await waiting
+        while held[0]._running:
+            await asyncio.sleep(0.01)
+        left = "SELECT FROM pg_stat_activity WHERE application_name = %s"
+        while admin.execute(left, (name,)).fetchall():  # a session ends a moment after its connection
+            await asyncio.sleep(0.01)
     assert all(not each._idle for each in held)

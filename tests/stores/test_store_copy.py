@@ -310,7 +310,7 @@ def dying(last: int, is_written: bool) -> Any:
 
 async def wait_until(condition: Callable[[], Any]) -> None:
     """Wait for something that another task does soon."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -545,10 +545,10 @@ async def test_work_goes_on_in_the_database(database: Database, tmp_path: Path) 
                 }  # fmt: skip
                 token = hub.url_for(attempt).rpartition("/")[2]
                 assert await hub.handle(token, json.dumps(body).encode()) == 200
-            assert (await job.wait(timeout=10)).ref == looks[0]
-            async with asyncio.timeout(10):
+            assert (await job.wait(timeout=60)).ref == looks[0]
+            async with asyncio.timeout(60):
                 while await session.unknowns():
                     await asyncio.sleep(0.02)
             lost = await session.submit(requests["lost"], key="lost")
-            assert (await lost.wait(timeout=10)).ref == looks[1]
+            assert (await lost.wait(timeout=60)).ref == looks[1]
         assert len(sandbox.ledger) == 2
