@@ -1,4 +1,4 @@
-"""Decides what an item needs next, from what is known of its key and of its source. Pure."""
+"""Decides what an item needs next, from what is known of its key and of its source. No I/O."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
@@ -16,7 +17,7 @@ import attrs
 from .._api.requests import FREE, ImageAvatar
 from .._core.formatting import format_count, format_duration
 from .._core.intents.costs import Costs
-from .._core.intents.outcomes import STATE_EXPLANATIONS, Outcome, OutcomeState, outcome_of, seconds_of
+from .._core.intents.outcomes import Outcome, OutcomeState, explanation, outcome_of, seconds_of
 from .._io.ledger.opening import is_database
 from .._tracebacks import short_tracebacks
 from .jsonl import REQUEST_KINDS, write_lines
@@ -86,12 +87,13 @@ class BatchReport:
 
     def __str__(self) -> str:
         """The report in a few lines: counts, credits and times."""
-        counts = self.counts
-        lines = [f"{counts[OutcomeState.READY]:,} of {format_count(len(self), 'look')} ready"]
+        lines = [f"{len(self.ready):,} of {format_count(len(self), 'look')} ready"]
+        explained = Counter((outcome.state, explanation(outcome)) for outcome in self.outcomes)
         lines += [
-            f"{count:,} {state.value}: {STATE_EXPLANATIONS[state]}"
-            for state, count in counts.items()
-            if count and state is not OutcomeState.READY
+            f"{count:,} {state.value}: {words}"
+            for listed in OutcomeState
+            for (state, words), count in explained.items()
+            if state is listed and state is not OutcomeState.READY
         ]
         lines.append(str(self.costs))
         middle, slowest = self.median_seconds, self.slowest_seconds

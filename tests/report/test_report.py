@@ -90,6 +90,7 @@ def test_summary_shows_counts_credits_and_times(outcomes: list[Outcome]) -> None
     text = str(BatchReport(outcomes))
     assert text.splitlines()[0] == "4 of 10 looks ready"
     assert "1 failed: paid for, but could not be made" in text
+    assert "1 skipped: its source failed\n" in text
     assert "14 credits spent, 4 at risk" in text
     assert "50 s (median), 1 min 30 s at most" in text
     assert repr(BatchReport(outcomes)).startswith("<BatchReport: 4 ready, 1 failed")
@@ -102,7 +103,7 @@ async def test_a_dropped_unknown_is_reported_as_at_risk_everywhere(tmp_path: Pat
     assert report.credits_spent == 0
     assert report.credits_at_risk == 4
     text = str(report)
-    assert "1 skipped: its source failed, or it was dropped and may have been paid for" in text
+    assert "1 skipped: it was dropped and may have been paid for" in text
     assert "0 credits spent, 4 at risk" in text
     row = json.loads((await report.to_jsonl(tmp_path / "report.jsonl")).read_text("utf-8"))
     assert (row["state"], row["charged"], row["at_risk"]) == ("skipped", "maybe", "4")

@@ -145,6 +145,14 @@ def state_of(intent: Intent) -> OutcomeState:
     return _STATES[intent.state]
 
 
+def explanation(outcome: Outcome) -> str:
+    """What its state means: of a SKIPPED one which of the two it is."""
+    if outcome.state is not OutcomeState.SKIPPED:
+        return STATE_EXPLANATIONS[outcome.state]
+    is_dropped = isinstance(outcome.error, OutcomeUnknown)
+    return "it was dropped and may have been paid for" if is_dropped else "its source failed"
+
+
 def outcome_of(intent: Intent, **changes: Any) -> Outcome:
     """The outcome of an intent in its present state. ``changes`` replace fields of the outcome."""
     outcome = Outcome(
