@@ -146,6 +146,7 @@ class Poller:
         if request.kind is PollKind.GROUP:
             looks = self._scheduler.refs_polled_together(request.avatar_id)
             avatar = await self._reads.avatar_once(permit, request.avatar_id, looks)
+            await asyncio.sleep(0)  # reading the answer has taken some milliseconds where its looks are many
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(

@@ -119,14 +119,14 @@ async def test_equal_keys_have_unequal_fingerprints(tmp_path: Path) -> None:
 
 
 async def test_the_stream_reads_page_by_page(store: FileLedger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream takes a hundred intents at a time, as they are asked for."""
-    await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(320)))
+    """The stream takes three hundred intents at a time, as they are asked for."""
+    await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(720)))
     calls = count_thread_calls(monkeypatch)
     stream = store.stream()
     await anext(stream)
     assert len(calls) == 1
-    assert len([intent async for intent in stream]) == 319
-    assert len(calls) == 4
+    assert len([intent async for intent in stream]) == 719
+    assert len(calls) == 3
 
 
 async def test_it_belongs_to_its_loop(store: FileLedger) -> None:

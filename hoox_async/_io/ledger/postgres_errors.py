@@ -34,10 +34,9 @@ _MEANING = {
 
 
 class DatabaseError(StoreError):
-    """A `StoreError` with the server's SQLSTATE and, for a violated constraint, the constraint's name."""
+    """A `StoreError` with the server's SQLSTATE."""
 
     sqlstate: str | None = None
-    constraint: str | None = None
 
 
 class NotReplicated(Exception):
@@ -95,7 +94,6 @@ def _filled(kind: type[_Error], name: str, error: BaseException, detail: str, sq
         meaning = _MEANING.get(sqlstate) or _MEANING.get(sqlstate[:2]) or "it failed"
     failure = kind(f"{name}: {meaning} ({' '.join(detail.split()) or type(error).__name__})")
     failure.sqlstate = sqlstate
-    failure.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return failure
 
 
