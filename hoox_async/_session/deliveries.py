@@ -3,7 +3,8 @@
 The way of a delivery whose token was valid:
 
 1. `Deliveries.accept` has the store keep it for its attempt, if it tells more than what is known.
-2. It is acknowledged. From here on it is never lost.
+2. It is acknowledged. From here on it is never lost. What it adds to a settled row is written before: no
+   later session looks for that.
 3. `Deliveries.apply` reads the row again, and writes what the kept delivery changes there: it settles the
    look, proves what a lost POST has made, or shows that a look was paid for besides (`Effect`).
 4. While the POST is outstanding it changes nothing. Each write that ends a sending is followed by
@@ -108,7 +109,7 @@ class Deliveries:
             delivered = await self._store.keep_delivery(attempt_id, delivery)
         if delivered is None:
             return False
-        if delivered.intent.look is not None:  # `restore` reads no settled rows: it would be all of them
+        if delivered.intent.look is not None:  # `restore` reads no settled rows: they are nearly all
             await self.apply(attempt_id)
         await self._slots.acquire()
         try:
@@ -225,9 +226,12 @@ class Deliveries:
 
         The process that polls for all looks, too; where none does, each one looks at what was lost.
         """
-        registry, state = self._registry, intent.state
-        states = {IntentState.ACCEPTED, IntentState.UNKNOWN} if registry.polls_for_all else set()
-        if state in states or (state is IntentState.UNKNOWN and not registry.polls_all):
+        registry, is_lost = self._registry, intent.state is IntentState.UNKNOWN
+        if registry.polls_for_all:
+            applies = is_lost or intent.state is IntentState.ACCEPTED
+        else:
+            applies = is_lost and not registry.polls_all
+        if applies:
             self._start_with_retries(partial(self._apply_all, intent), f"deliveries for {intent.key}")
 
     def kept_elsewhere(self, attempt_id: str) -> None:

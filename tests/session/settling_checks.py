@@ -26,7 +26,7 @@ from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Row
 
 LOOKUPS = 150.0  # seconds until the avatar of an old form's delivery was looked up as often as it is
-PATIENCE = 4000.0  # seconds until everything is settled and told: the stored looks are read once an hour
+PATIENCE = 300.0  # seconds until everything is settled and told
 _ROW = SQLITE.compile(statements.ROW)
 _LISTENER = Setup(hooks=None, poll="awaited", webhooks=True, keeps_database=False)
 _FINISHER = Setup(hooks=0, poll="all", webhooks=True, keeps_database=False)
@@ -121,9 +121,10 @@ def _unfinished(world: World) -> bool:
 
 
 def _owed(world: World) -> list[End]:
-    """The ends of which hooks are to be told: a session with hooks has sent it.
+    """The ends of which hooks are to be told: a session with hooks has sent it in this round.
 
     A row owes its last end only: what nobody has told before a session without hooks pays again, nobody can.
+    A round that only sessions without hooks have sent is told to nobody: that is the rule, no exception.
     """
     last = {row[0] for row in world.db.execute("SELECT look_id FROM main.intents").fetchall()}
     without_hooks = {post.key for post in world.posts if not post.hooks}
@@ -171,7 +172,10 @@ def _told(world: World, found: Findings) -> Iterator[str]:
 
 
 def _told_to_nobody(world: World, calls: Counter[tuple[str | None, str]]) -> Iterator[str]:
-    """Who sent a key is noted by the transport, whatever the row says."""
+    """Who sent a key is noted by the transport, whatever the row says.
+
+    Where sessions with and without hooks have sent it, only the row tells whose round it was.
+    """
     for end in world.ends:
         with_hooks = {post.hooks for post in world.posts if post.key == end.key}
         if with_hooks == {True} and end.teller is None:

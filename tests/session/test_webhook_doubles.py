@@ -51,6 +51,23 @@ async def test_an_unknown_that_was_sent_again_names_what_its_last_attempt_made()
         assert (await on.session.unknowns())[-1].candidates == (on.last,)
 
 
+async def test_a_double_whose_avatar_was_not_found_in_time_is_no_candidate_of_another_unknown() -> None:
+    """Nor can it be named for that one, after a restart that does not look for its avatar again."""
+    store = MemoryLedger()
+    async with stage(store=store) as on:
+        source = made(on.space)
+        first, look = await on.lose(edit(source, "twice"), "k"), on.last
+        await on.session.resend("k")
+        await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
+        await on.deliver(first, look, LookStatus.READY, avatar_id=None)
+    async with stage(on.space, store=store) as on:
+        await on.lose(edit(source, "other"), "other")
+        (unknown,) = await on.session.unknowns()
+        assert unknown.candidates == (on.last,)
+        with pytest.raises(InvalidRequest, match="does not belong to the key 'k'"):
+            await on.session.resolve("other", look)
+
+
 async def claimed(on: Stage, avatar_id: str) -> frozenset[str]:
     return await store_of(on.session).claimed_looks(avatar_id)
 

@@ -68,6 +68,11 @@ def effect_of(intent: Intent, attempt_id: str, delivery: Delivery) -> Effect:
     return Effect.NONE
 
 
+def lacks_its_look(intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
+    """Whether a kept delivery names a look that was made for the intent, and that it does not have."""
+    return not intent.state.paid or effect_of(intent, attempt_id, delivery) is Effect.DOUBLE
+
+
 def must_be_kept(intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
     """Whether the delivery is to be written before it is acknowledged: it tells more than what is known.
 

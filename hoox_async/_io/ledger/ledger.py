@@ -19,6 +19,7 @@ from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.budget import StoredBudget, charge_changes
 from ..._core.intents.candidates import RECENT, KnownAvatar
+from ..._core.intents.deliveries import lacks_its_look
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import dump_intent, rewrite, text_of_source
 from ..._core.intents.transitions import Accept, Correct, LookTaken, Replace, Send, Transition
@@ -457,8 +458,15 @@ class Ledger:
         return frozenset(row[0] for row in await self._rows(sql.DELIVERED_ATTEMPTS, key=key))
 
     async def delivered_to(self, look_id: str) -> frozenset[str]:
-        """The keys without a look whose own URLs had deliveries that named this look."""
-        return frozenset(row[0] for row in await self._rows(sql.DELIVERED_TO, look_id=look_id))
+        """The keys for which this look was made, by deliveries on their own URLs, and that do not have it."""
+        ids = [row[0] for row in await self._rows(sql.DELIVERED_TO, look_id=look_id)]
+        found = [(each, await self.delivered(each)) for each in ids]
+        return frozenset(
+            delivered.intent.key
+            for attempt_id, delivered in found
+            if delivered is not None and delivered.delivery is not None
+            if lacks_its_look(delivered.intent, attempt_id, delivered.delivery)
+        )
 
     async def stream_delivered(self) -> AsyncIterator[str]:
         """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""

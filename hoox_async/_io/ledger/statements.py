@@ -201,10 +201,7 @@ _KEPT = (
     "JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id "
 )
 DELIVERED_ATTEMPTS = f"SELECT a.id {_KEPT} WHERE i.workspace = :workspace AND i.key = :key"
-DELIVERED_TO = (  # only where it is not the intent's look already, or a double
-    f"SELECT i.key {_KEPT} WHERE d.workspace = :workspace AND d.look_id = :look_id "
-    "AND i.state NOT IN ('accepted', 'ready', 'failed', 'forgotten')"
-)
+DELIVERED_TO = "SELECT attempt FROM hoox.deliveries WHERE workspace = :workspace AND look_id = :look_id"
 DELIVERED = (  # a page of intents, also of those without one: the loop waits for a page, not for all of them
     "SELECT i.seq, d.attempt FROM (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
     f"AND state IN {OPEN} AND state IN ('accepted', 'unknown') AND seq > :after ORDER BY seq LIMIT :size) i "
