@@ -8,7 +8,7 @@ import pytest
 from delivery_kit import PICTURE
 from internals_kit import Delivery, IntentState
 from session_kit import prompt, sends, store_of
-from test_leader import LEASE, Process, processes, until
+from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import LookJob, LookStatus
 from hoox_async._core.settings import Poll
@@ -37,6 +37,19 @@ async def test_what_was_delivered_for_a_dead_process_proves_its_look(poll: Poll)
         await sender.kill()
         await asyncio.gather(sending, return_exceptions=True)
         await until(lambda: living.database.memory.states == [IntentState.READY], 4 * LEASE)
+        assert sends(space, "status", "avatar", "list") == 0
+
+
+async def test_what_a_process_kept_that_died_then_is_applied_by_the_leader() -> None:
+    """Within seconds, and without a request. That process has acknowledged it, so it does not come again."""
+    async with processes(2, webhooks=True) as (space, opened):
+        leader, (other,) = apart(opened)
+        space.hold(0.0)
+        job = await leader.session.submit(prompt(), key="k")
+        assert leader.hub is not None
+        ready = Delivery(job.look_id, LookStatus.READY, job.avatar_id, PICTURE)
+        assert await store_of(other.session).keep_delivery(leader.hub.attempts[-1], ready)
+        await until(lambda: leader.database.memory.states == [IntentState.READY], 3.0)
         assert sends(space, "status", "avatar", "list") == 0
 
 

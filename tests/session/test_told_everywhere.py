@@ -207,6 +207,45 @@ async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_
         await other.close()
 
 
+async def test_an_end_whose_write_was_not_answered_is_told_before_its_session_closes() -> None:
+    """The row is settled, and the session does not know that until it reads what it owes."""
+    async with processes(1) as (_, (process,)):
+        job = await process.session.submit(prompt(), key="k")
+        works, process.database.fault = process.database.fault, _unanswered_write
+        end = LookUpdate(Look(job.ref, LookStatus.READY, "https://media.example/look.jpg"), complete=True)
+        await runtime_of(process.session).registry.publish([end])
+        process.database.fault = works
+        assert process.notified == []
+        await process.close()
+        assert process.notified == ["k"]
+
+
+async def _unanswered_write(when: str, name: str) -> None:
+    if (when, name) == ("after", "put"):
+        raise StoreError("the connection broke after the commit")
+
+
+async def test_that_hooks_were_told_is_written_again_where_the_database_failed() -> None:
+    """Else another session would tell them a second time once this one is closed."""
+    async with processes(2) as (_, (first, second)):
+        failures = 0
+
+        async def not_told(when: str, name: str) -> None:
+            nonlocal failures
+            if (when, name) == ("before", "told") and failures < 3:
+                failures += 1
+                raise StoreError("the database does not answer")
+
+        first.database.fault = not_told
+        await first.session.submit(prompt(), key="k")
+        await until(lambda: first.notified == ["k"], 240.0)
+        await asyncio.sleep(8.0)
+        assert failures == 3
+        await first.close()
+        await asyncio.sleep(3 * LEASE)
+        assert second.notified == []
+
+
 async def test_an_end_is_left_to_a_process_whose_lease_is_over_since_the_database_was_away() -> None:
     """Who comes back first waits for a lease: the others have had no chance to renew theirs."""
     async with processes(2) as (_, opened):
