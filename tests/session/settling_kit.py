@@ -197,6 +197,10 @@ NOTE_ENDS = """
             AND (OLD.state IS NOT NEW.state OR OLD.look_id IS NOT NEW.look_id)
             AND NOT EXISTS (SELECT 1 FROM ends WHERE key = NEW.key AND look_id = NEW.look_id)
         BEGIN INSERT INTO ends VALUES (NEW.key, NEW.look_id, NEW.state, NEW.teller); END;
+    CREATE TEMP TABLE accepted (look_id, at);
+    CREATE TEMP TRIGGER note_accepted AFTER UPDATE ON main.intents
+        WHEN NEW.state = 'accepted' AND OLD.state <> 'accepted'
+        BEGIN INSERT INTO accepted VALUES (NEW.look_id, loop_time()); END;
 """
 
 
@@ -248,6 +252,7 @@ class World:
         """Note from now on which rows become READY or FAILED."""
         if not self._is_watched:
             self._is_watched = True
+            self.db.create_function("loop_time", 0, asyncio.get_running_loop().time)
             self.db.executescript(NOTE_ENDS)
 
     @property
@@ -258,13 +263,19 @@ class World:
     def has_end(self, look: Look, key: str | None = None) -> bool:
         """Whether the store says that the look is done like this, or has said so of the key's earlier round.
 
-        Of a look that no row has (any more) it says nothing.
+        Of a look that no row has (any more) it says nothing, nor of one that was accepted while the answer
+        was on its way that no row has it.
         """
-        values = {"id": look.ref.look_id, "state": str(look.status)}
+        lately = asyncio.get_running_loop().time() - self.schedule.store_latency
+        values = {"id": look.ref.look_id, "state": str(look.status), "lately": lately}
         has_look = "look_id = :id AND state IN ('accepted', 'ready', 'failed')"
         rows = self.db.execute(f"SELECT state FROM main.intents WHERE {has_look}", values).fetchall()
-        if rows or key is None:
-            return not rows or (values["state"],) in rows
+        if key is None:
+            accepted = "SELECT 1 FROM accepted WHERE look_id = :id AND at >= :lately"
+            is_new = bool(self.db.execute(accepted, values).fetchall())
+            return not rows or is_new or (values["state"],) in rows
+        if rows:
+            return (values["state"],) in rows
         ended = "SELECT 1 FROM ends WHERE look_id = :id AND state = :state"
         return bool(self.db.execute(ended, values).fetchall())
 
