@@ -40,8 +40,9 @@ TABLES = (
     """,
     # version is moved by every write, also by one that changes nothing else. member is who sent it last.
     # teller is the member that owes hooks the news of the round's end, '' where its session was closed;
-    # notified is the look that they were told of. listed_at is the last place in listed at the round's first
-    # SENDING that may have cost something; NULL: not known.
+    # notified is the look that they were told of, or whose news nobody owed when the next round began.
+    # listed_at is the last place in listed at the round's first SENDING that may have cost something;
+    # NULL: not known.
     """
     CREATE TABLE hoox.intents (
         seq {identity},
