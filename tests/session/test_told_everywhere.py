@@ -12,7 +12,7 @@ from shared_memory_kit import no_fault
 from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import BatchItem, BatchRunner, Event, Look, LookSettled, LookStatus
-from hoox_async.errors import GenerationFailed, StoreError
+from hoox_async.errors import BadRequest, GenerationFailed, OutcomeUnknown, StoreError
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -189,6 +189,28 @@ async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> 
         assert await intents(session) == {"k": IntentState.FAILED}
         await asyncio.sleep(60.0)
     assert told == []
+
+
+async def test_the_end_of_an_unknown_is_told_though_a_session_without_hooks_has_sent_it_again() -> None:
+    """Its first POST has made the look: who has sent that had hooks, and the other POST cost nothing."""
+    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append(event.key)
+
+    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+        space.faults.fail_next("create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+    async with on_space(space, store=store) as (session, _):
+        space.faults.fail_next("create", Fault.status(400))
+        with pytest.raises(BadRequest):
+            await session.resend("k")
+    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+        await (await session.resolve("k", space.ledger[0].ref))
+        await asyncio.sleep(1.0)
+    assert told == ["k"]
 
 
 async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_failed() -> None:

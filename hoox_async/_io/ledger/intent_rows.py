@@ -157,7 +157,10 @@ def put(
         teller = lost.teller
     elif attempts:
         nobodys = _owed_by_nobody(before, teller)
-        teller = place.me if place.tells else None
+        if place.tells:
+            teller = place.me
+        elif before is None or not before.state.in_doubt:  # else an earlier POST may have made the look
+            teller = None
     values = place.values(
         age=_age(after, is_sent=bool(attempts), is_lost=lost is not None),
         key=after.key,
