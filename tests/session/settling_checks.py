@@ -251,9 +251,9 @@ def _wrong(world: World, ack: Acknowledged, intent: Intent, claimed: set[str]) -
     look_id = ack.delivery.look_id
     if intent.ref is not None and intent.ref.look_id == look_id:
         return _wrong_end(world, ack, intent)
-    if intent.state is IntentState.SENDING:
-        return "it is still being sent"
     is_past = ack.attempt in intent.past_attempts
+    if intent.state is IntentState.SENDING and not is_past:
+        return "it is still being sent"
     if intent.state is IntentState.UNKNOWN and not is_past:
         return _wrong_unknown(world, ack, intent)
     others = {ref.look_id for ref in intent.past_looks}
