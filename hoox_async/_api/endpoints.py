@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from ..errors import InvalidRequest
 from .models import ID, LookRef, is_id
@@ -169,10 +169,16 @@ def _switch(name: str, value: object) -> str:
 
 
 def _choice(name: str, value: object) -> str:
-    if isinstance(value, str) and value.strip():
+    if _is_word(value):
         return value
     if isinstance(value, list | tuple | set | frozenset):
-        usable = all(isinstance(one, str) and one.strip() and "," not in one for one in value)
+        usable = all(_is_word(one) and "," not in one for one in value)
         if usable and value:
             return ",".join(sorted(value) if isinstance(value, set | frozenset) else value)
-    raise InvalidRequest(name, value, "a text, or a list of texts without commas")
+    expected = "a text without control characters, or a list of such texts without commas"
+    raise InvalidRequest(name, value, expected)
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    """Whether this can be sent as it is. A lone surrogate would be left out of the URL."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()

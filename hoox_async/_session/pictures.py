@@ -33,7 +33,7 @@ from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger
 from .._io.protocols import Transport
 from .._io.tasks import TaskSet
-from ..errors import HooxError, StoreError, UnexpectedResponse
+from ..errors import HooxError, InvalidRequest, StoreError, UnexpectedResponse
 from ..events import PictureSmaller
 from .jobs import JobRegistry
 from .reads import Reads
@@ -107,6 +107,8 @@ class Pictures:
     async def _save(
         self, look: HasRef | LookDetails, path_or_folder: str | os.PathLike[str], *, overwrite: bool
     ) -> Path:
+        if not isinstance(overwrite, bool):
+            raise InvalidRequest("overwrite", overwrite, "True or False")
         path, is_folder = await picture_target(path_or_folder)
         name = file_name(ref_of(look)) if is_folder else None
         if name is None and not overwrite:

@@ -529,8 +529,8 @@ class HooxSession:
 
         The file appears only when it is complete, and has the bytes that the API gave: a JPEG stays one under
         any name; in a folder the name ends as its type does. Raises `FileExistsError` for an existing one
-        unless ``overwrite`` is true, `OSError`, and what `picture` raises. A small one is kept, as by
-        `picture`.
+        unless ``overwrite`` is true, `OSError`, `InvalidRequest` for what is no path, and what `picture`
+        raises. A small one is kept, as by `picture`.
         """
         return await self._ready().pictures.save(look, path_or_folder, overwrite=overwrite)
 

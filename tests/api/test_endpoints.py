@@ -133,6 +133,8 @@ def test_filters_become_query_parameters() -> None:
         ("gender", []),
         ("gender", ["a,b"]),
         ("gender", ["a", None]),
+        ("gender", "\ud800"),
+        ("gender", ["a", "b\x00"]),
         ("selfie", "yes"),
         ("only_public", 1),
     ],

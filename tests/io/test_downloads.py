@@ -248,9 +248,9 @@ async def test_a_path_is_a_folder_if_it_exists_as_one_or_ends_with_a_slash(tmp_p
     assert await picture_target("new.jpg") == (Path("new.jpg"), False)
 
 
-@pytest.mark.parametrize("path", ["", b"bytes"])
+@pytest.mark.parametrize("path", ["", b"bytes", None, 7, "a\0b", "\ud800"])
 async def test_a_path_must_be_text_and_not_empty(path: Any) -> None:
-    """A path that is empty or no path is refused, since an empty one would be the current folder."""
+    """What no file can be called is invalid, and so is an empty path, which would be the current folder."""
     with pytest.raises(InvalidRequest, match="path_or_folder"):
         await picture_target(path)
 

@@ -100,7 +100,7 @@ async def test_status_sends_one_request_for_anything_that_names_a_look(mocked_ap
 
 
 async def test_avatar_look_and_looks_send_one_request_each(mocked_api: aioresponses) -> None:
-    """`avatar`, `look` and `looks` return what the API says, and `looks` sends its filters."""
+    """`avatar`, `look` and `looks` return what the API says; bad filters and flags are not sent."""
     look = {"id": "look_2", "name": "Alex 2", "status": "ready", "thumbnail": "https://m.example/a.jpg"}
     mocked_api.get(f"{BASE}/avatar/avtr_1", payload={"id": "avtr_1", "name": "Alex", "looks": [look]})
     mocked_api.get(f"{BASE}/avatar/avtr_1/look/look_2", payload={**look, "avatar_id": "avtr_1"})
@@ -114,6 +114,8 @@ async def test_avatar_look_and_looks_send_one_request_each(mocked_api: aiorespon
         looks = await session.looks(gender=["female", "male"], only_public=True, selfie=False, place=None)
         with pytest.raises(InvalidRequest, match="gender"):
             await session.looks(gender=3)  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="overwrite: 'no' is not usable; expected True or False"):
+            await session.download(details, "picture.jpg", overwrite="no")  # type: ignore[arg-type]
     assert (avatar.name, [one.ref for one in avatar.looks]) == ("Alex", [REF])
     assert (details.ref, details.status) == (REF, LookStatus.READY)
     assert [one.ref for one in looks] == [REF]

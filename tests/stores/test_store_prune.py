@@ -163,7 +163,7 @@ async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_no_store_is_created(path: Path) -> None:
-    """A missing file and a file without a store are refused, and a negative age too."""
+    """A missing file and a file without a store are refused, and what is no age and no flag."""
     for dry_run in (False, True):
         with pytest.raises(StoreError, match="no such file"):
             await prune_store(path, older_than=LONG_AGO, dry_run=dry_run)
@@ -171,8 +171,11 @@ async def test_no_store_is_created(path: Path) -> None:
     path.touch()
     with pytest.raises(StoreError, match="no store"):
         await prune_store(path, older_than=LONG_AGO)
-    with pytest.raises(ConfigurationError, match="negative"):
-        await prune_store(path, older_than=timedelta(days=-1))
+    for no_age in (timedelta(days=-1), 90, None):
+        with pytest.raises(ConfigurationError, match=r"older_than: .* is no timedelta of 0 or more"):
+            await prune_store(path, older_than=no_age)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="dry_run: None is neither True nor False"):
+        await prune_store(path, older_than=LONG_AGO, dry_run=None)  # type: ignore[arg-type]
 
 
 async def test_a_full_disk_while_the_file_is_written_anew(

@@ -14,6 +14,7 @@ import anyio.to_thread
 from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
+from ..._core.settings import check_flag
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError
 from . import statements as sql
@@ -117,11 +118,12 @@ async def prune_store(
     needs as much free space again. Releases that can't read a pruned file refuse it. Copies of the store, its
     backups too, still hold what was erased.
 
-    Raises `StoreLocked` while a session has the file open, `StoreError`, and `ConfigurationError` for a
-    negative time.
+    Raises `StoreLocked` while a session has the file open, `StoreError`, and `ConfigurationError` for an
+    ``older_than`` that is no time of 0 or more, and a ``dry_run`` that is neither True nor False.
     """
-    if older_than < timedelta():
-        raise ConfigurationError(f"older_than: {older_than} is negative")
+    if not isinstance(older_than, timedelta) or older_than < timedelta():
+        raise ConfigurationError(f"older_than: {older_than!r} is no timedelta of 0 or more")
+    check_flag("dry_run", dry_run)
     older_than = min(older_than, _AGES)
     if is_database(store):
         from .postgres_offline import offline_workspace
