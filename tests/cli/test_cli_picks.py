@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from cli_kit import AVATARS, CAMPAIGN, Cli, campaign, parse_campaign, read_picks
 
-from hoox_async._cli.selection import PICKS_FORMAT
 from hoox_async.sandbox import Fault
 
 PICKED = ("alex/podcast", "noor/stage")
@@ -20,7 +19,8 @@ PICKED = ("alex/podcast", "noor/stage")
 def picks(folder: Path, picked: Sequence[str] = PICKED, name: str = "picks.json") -> str:
     """Write a picks file as the contact sheet saves it; gives the word that ``--only`` takes."""
     file = folder / name
-    file.write_text(json.dumps({"format": PICKS_FORMAT, "picked": list(picked), "rejected": ["alex/stage"]}))
+    saved = {"format": "hoox-async picks 1", "picked": list(picked), "rejected": ["alex/stage"]}
+    file.write_text(json.dumps(saved))
     return f"@{file}"
 
 

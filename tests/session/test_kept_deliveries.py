@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 from delivery_kit import PICTURE
@@ -11,7 +12,6 @@ from session_kit import prompt, sends, store_of
 from test_leader import LEASE, Process, apart, processes, until
 
 from hoox_async import LookJob, LookStatus
-from hoox_async._core.settings import Poll
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -27,7 +27,7 @@ async def begin(space: Space, process: Process) -> tuple[str, asyncio.Task[LookJ
 
 
 @pytest.mark.parametrize("poll", ["all", "awaited"])
-async def test_what_was_delivered_for_a_dead_process_proves_its_look(poll: Poll) -> None:
+async def test_what_was_delivered_for_a_dead_process_proves_its_look(poll: Literal["all", "awaited"]) -> None:
     """The process that was sending died before it could apply that. No request is made."""
     async with processes(2, poll=poll, webhooks=True) as (space, (living, sender)):
         attempt, sending = await begin(space, sender)

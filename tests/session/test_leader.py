@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from delivery_kit import Hub
@@ -15,7 +15,6 @@ from session_kit import edit, made, prompt, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import BatchItem, BatchRunner, Endpoint, Event, HooxSession, LookSettled, LookStatus
-from hoox_async._core.settings import Poll
 from hoox_async.errors import NotFound, StoreError, TransportError
 from hoox_async.sandbox import AnswerForms, Fault, InProcessTransport, Space
 from hoox_async.sandbox.fault_injection import FaultPlan
@@ -31,7 +30,7 @@ class Process:
         self,
         memory: SharedMemory,
         space: Space,
-        poll: Poll = "all",
+        poll: Literal["all", "awaited"] = "all",
         limit: int = 60_000,
         *,
         webhooks: bool = False,
