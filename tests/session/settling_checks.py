@@ -126,7 +126,8 @@ def _owed(world: World) -> list[End]:
     A row owes its last end only: what nobody has told before a session without hooks pays again, nobody can.
     A round that only sessions without hooks have sent is told to nobody: that is the rule, no exception.
     """
-    last = {row[0] for row in world.db.execute("SELECT look_id FROM main.intents").fetchall()}
+    has_ended = "SELECT look_id FROM main.intents WHERE state IN ('ready', 'failed')"
+    last = {row[0] for row in world.db.execute(has_ended).fetchall()}
     without_hooks = {post.key for post in world.posts if not post.hooks}
     return [
         end
