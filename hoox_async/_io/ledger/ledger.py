@@ -357,7 +357,7 @@ class Ledger:
                     await asyncio.sleep(0)
             if len(rows) < size:
                 return
-            after = row.seq
+            after = Row._make(rows[-1]).seq
 
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last. None of one process."""
