@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_the_reference_is_built_without_a_warning(tmp_path: Path) -> None:
     """The README's command ends without a warning, and each public name has its section."""
-    [command] = re.findall(r"`python (docs/\w+\.py)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    [command] = re.findall(r"python (\.docs/\w+\.py)`", (ROOT / "README.md").read_text(encoding="utf-8"))
     pytest.importorskip("pdoc")
     built = subprocess.run(
         [sys.executable, ROOT / command, tmp_path], capture_output=True, text=True, timeout=120, check=False

@@ -1,6 +1,6 @@
 """Build the API reference from the docstrings: a page for each public module.
 
-    python docs/reference.py [folder]    # docs/reference/ if no folder is given; open its index.html
+    python .docs/reference.py [folder]    # reference/ here if no folder is given; open its index.html
 
 It needs pdoc, of the extra ``dev``. A warning of pdoc, such as on a type that can't be resolved, is an error.
 """
@@ -60,6 +60,6 @@ def _describe_named_tuple(cls: type) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "reference"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("reference")
     build(target)
     print(target / "index.html")
