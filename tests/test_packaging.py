@@ -134,7 +134,7 @@ def test_the_sdist_can_be_built_and_tested(built: tuple[Path, Path]) -> None:
         texts = {member.name: read.read() for member in files if (read := sdist.extractfile(member))}
     assert made_at(texts) == []
     assert names >= sources() | {SKILL, "pyproject.toml", "README.md", "tests/conftest.py"}
-    assert {"tests", "benchmarks", "docs", "examples"} <= {name.partition("/")[0] for name in names}
+    assert {"tests", "benchmarks", ".docs", "examples"} <= {name.partition("/")[0] for name in names}
     assert [name for name in names if STRANGE.search(name)] == []
 
 
