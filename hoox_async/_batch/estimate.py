@@ -20,11 +20,14 @@ from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
 from .._session import HooxSession, runtime_of, unopened_of
 from .._session.intents import store_errors
-from .input_reader import PAGE, BatchInput
+from .input_reader import BatchInput
 from .items import Item, KeyAssigner
 from .options import BatchOptions
 from .window import MAX_UNSENT
 
+_PAGE = (
+    20  # items: the loop has a turn after each page, and may have an avatar's answer to read in the same one
+)
 _KINDS = {
     "prompt": ("avatar from a prompt", "avatars from prompts"),
     "images": ("avatar from images", "avatars from images"),
@@ -85,7 +88,7 @@ async def estimate(session: HooxSession, options: BatchOptions, given: BatchInpu
 
     credits, by_kind, planned = FREE, Counter[str](), list[PlannedLook]()
     keys, index = KeyAssigner(), 0
-    while page := await given.read(PAGE):
+    while page := await given.read(_PAGE):
         assigned = keys.items(index, page)
         index += len(page)
         fresh = [item for item in assigned if isinstance(item, Item) and not item.repeated]
