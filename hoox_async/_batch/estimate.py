@@ -25,9 +25,7 @@ from .items import Item, KeyAssigner
 from .options import BatchOptions
 from .window import MAX_UNSENT
 
-_PAGE = (
-    20  # items: the loop has a turn after each page, and may have an avatar's answer to read in the same one
-)
+_PAGE = 20  # items, then the loop has a turn; an answer about an avatar may be read in the same one
 _KINDS = {
     "prompt": ("avatar from a prompt", "avatars from prompts"),
     "images": ("avatar from images", "avatars from images"),
