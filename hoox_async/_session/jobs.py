@@ -630,9 +630,7 @@ class JobRegistry:
         job = self._jobs.get(ref)
         if job is None or job.key is None:  # a job may have been made from the ref alone
             intent = await self._store.by_ref(ref)
-            if (
-                intent is not None and intent.ref == ref
-            ):  # else it is being paid again: the look is not its own
+            if intent is not None and intent.ref == ref:  # another ref: it is being paid again
                 job = self.job_of(intent)
         if job is not None and job.key is not None:
             look = await self._write_to_row(job.key, settle)

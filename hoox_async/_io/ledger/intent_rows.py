@@ -152,11 +152,11 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
-    nobodys = None
+    owed_by_nobody = None
     if lost is not None:
         teller = lost.teller
     elif attempts:
-        nobodys = _owed_by_nobody(before, teller)
+        owed_by_nobody = _owed_by_nobody(before, teller)
         if place.tells:
             teller = place.me
         elif before is None or not before.state.in_doubt:  # else an earlier POST may have made the look
@@ -169,7 +169,7 @@ def put(
         sender=place.me if attempts else None,
         sets_teller=int(bool(attempts) or lost is not None),
         teller=teller,
-        owed_by_nobody=nobodys,
+        owed_by_nobody=owed_by_nobody,
         record=record,
         crc=checksum(record),
         **of_look(claimed_look(after)),
@@ -187,7 +187,7 @@ def put(
     freed = before.ref if before is not None and before.ref != after.ref else None
     if freed is not None and freed not in after.past_looks:  # the user has named another look
         tx.write(sql.UNCLAIM, place.values(**of_look(freed)))
-    return Written(after, version, record, teller, nobodys or notified)
+    return Written(after, version, record, teller, owed_by_nobody or notified)
 
 
 def _owed_by_nobody(before: Intent | None, teller: str | None) -> str | None:
