@@ -127,6 +127,13 @@ def refusal_is_the_items_own(error: ApiError) -> bool:
     return error.status in _OF_ONE_REQUEST
 
 
+def refuses_access(error: BaseException | None) -> bool:
+    """Whether the API refused the key, the plan or the workspace, or wants more credits than there are."""
+    if isinstance(error, NotFound):
+        return same_code(error.code, "SPACE_NOT_FOUND")
+    return isinstance(error, AuthenticationError | InsufficientCredits | PermissionDenied)
+
+
 def same_code(code: object, wanted: str) -> bool:
     """Whether the API's error code is the wanted one, in either case of letters: its pages use both."""
     return isinstance(code, str) and code.strip().upper() == wanted.upper()

@@ -14,7 +14,7 @@ import attrs
 from .._api.models import LookRef
 from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
-from .._core.formatting import format_count, format_credits, format_duration
+from .._core.formatting import format_credits, format_duration, format_kinds
 from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
@@ -26,10 +26,6 @@ from .options import BatchOptions
 from .window import MAX_UNSENT
 
 _PAGE = 20  # items, then the loop has a turn; an answer about an avatar may be read in the same one
-_KINDS = {
-    "prompt": ("avatar from a prompt", "avatars from prompts"),
-    "images": ("avatar from images", "avatars from images"),
-}
 
 
 @attrs.frozen
@@ -48,9 +44,8 @@ class Estimate:
     def __str__(self) -> str:
         if not self.count:
             return "nothing to send"
-        counts = self.by_kind.items()
-        kinds = ", ".join(format_count(count, *_KINDS.get(kind, (kind,))) for kind, count in counts)
-        return f"{kinds}: {format_credits(self.credits)}, about {format_duration(self.duration)}"
+        cost, time = format_credits(self.credits), format_duration(self.duration)
+        return f"{format_kinds(self.by_kind)}: {cost}, about {time}"
 
     @property
     def count(self) -> int:

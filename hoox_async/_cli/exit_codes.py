@@ -6,19 +6,16 @@ from enum import IntEnum
 
 from hoox_async import (
     ApiError,
-    AuthenticationError,
     BudgetExceeded,
     ConfigurationError,
     GenerationFailed,
     HooxError,
-    InsufficientCredits,
     InvalidRequest,
     KeyConflict,
-    NotFound,
-    PermissionDenied,
     RateLimited,
     StoreError,
 )
+from hoox_async._api.responses import refuses_access
 
 
 class Exit(IntEnum):
@@ -40,7 +37,6 @@ class NoKey(ConfigurationError):
     """No API key was given."""
 
 
-_ACCESS = (NoKey, AuthenticationError, InsufficientCredits, PermissionDenied)
 _USE = (
     ConfigurationError, InvalidRequest, KeyConflict, StoreError, OSError,
 )  # fmt: skip
@@ -63,9 +59,7 @@ def code_of(error: BaseException) -> Exit:
 
 def is_access(error: BaseException | None) -> bool:
     """Whether the error is about the API key, the plan, the workspace or missing credits."""
-    if isinstance(error, NotFound):
-        return (error.code or "").upper() == "SPACE_NOT_FOUND"
-    return isinstance(error, _ACCESS)
+    return isinstance(error, NoKey) or refuses_access(error)
 
 
 def cap_reached(error: BaseException | None) -> bool:

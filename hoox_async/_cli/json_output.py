@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hoox_async import GenerationFailed, HooxError, Look, LookDetails, Outcome, Unknown
+from hoox_async._report import jsonl
 
-from .text import in_words_of_the_command_line
+from .terminal import in_words_of_the_command_line
 
 
 def look_record(look: Look) -> dict[str, Any]:
@@ -37,23 +38,17 @@ def details_record(details: LookDetails) -> dict[str, Any]:
     }
 
 
+_OF_AN_ITEM = (
+    "key", "state", "ref", "avatar_id", "look_id", "thumbnail_url", "error", "credits", "at_risk",
+    "candidates", "older", "metadata",
+)  # fmt: skip
+
+
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
     """The outcome of one item, without the request and times that the lines of a report have."""
-    look = outcome.look
-    return {
-        "key": outcome.key,
-        "state": outcome.state.value,
-        "ref": str(look.ref) if look else None,
-        "avatar_id": look.avatar_id if look else None,
-        "look_id": look.look_id if look else None,
-        "thumbnail_url": look.thumbnail_url if look else None,
-        "error": error_record(outcome.error) if outcome.error else None,
-        "credits": format(outcome.credits, "f"),
-        "at_risk": format(outcome.at_risk, "f"),
-        "candidates": [str(ref) for ref in outcome.candidates],
-        "older": [str(ref) for ref in outcome.older],
-        "metadata": dict(outcome.metadata),
-    }
+    line = jsonl.outcome_record(outcome)
+    error = error_record(outcome.error) if outcome.error else None
+    return {name: line[name] for name in _OF_AN_ITEM} | {"error": error}
 
 
 def error_record(error: HooxError) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hoox_async import (
 
 from .exit_codes import Exit, code_of
 from .request_fields import FIELDS
-from .text import in_words_of_the_command_line, sanitize, without_urls
+from .terminal import in_words_of_the_command_line, sanitize, without_urls
 
 
 def run(argv: Sequence[str]) -> int:
@@ -67,9 +67,9 @@ def _dispatch(argv: Sequence[str]) -> int:
             'the command line needs its extra: in your clone of hoox-async, pip install -e ".[cli]"'
         ) from None
     from .app import build
-    from .logs import stop_logging
     from .options import STDIN
     from .stores import store_first
+    from .terminal import stop_logging
 
     app = build()
     try:

@@ -18,9 +18,8 @@ from cyclopts import Group, Parameter
 from hoox_async import ConfigurationError, DisplayOnly, Hook, HooxSession
 
 from .exit_codes import NoKey
-from .logs import log_event, start_logging
 from .stores import DEFAULT_LOCATION, AnyStore, DatabaseStore, Location
-from .terminal import Terminal
+from .terminal import Terminal, log_event, start_logging
 from .waiting import ApiWatch, Waiting
 
 _PROGRAM = "hoox-async"

@@ -32,11 +32,12 @@ from hoox_async import (
     Request,
     Resolution,
 )
+from hoox_async._core.formatting import format_pixels
+from hoox_async._io.publishing import publish_new
 
 from .campaign.builder import Campaign, ItemOrigin
 from .campaign.problems import did_you_mean
 from .terminal import Terminal
-from .text import format_pixels
 
 PLACEHOLDERS = ("avatar", "scene", "n", "key", "style", "format", "look_id")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
@@ -200,23 +201,14 @@ def free_name(out: str) -> str:
 
 def _publish(downloaded: Path, target: Path, out: str) -> None:
     """Move the picture to its name, unless it is there already. Never replaces another file."""
-    if target.exists() and target.is_file() and cmp(downloaded, target, shallow=False):
+    if target.is_file() and cmp(downloaded, target, shallow=False):
         return
     try:
-        with suppress(NotImplementedError):
-            os.link(downloaded, target)  # unlike a rename, it fails if the file exists
-            return
+        publish_new(downloaded, target)
     except FileExistsError:
-        raise _exists(target, out) from None
-    except OSError:  # a file system without hard links
-        pass
-    if target.exists():
-        raise _exists(target, out)
-    downloaded.rename(target)
-
-
-def _exists(target: Path, out: str) -> ConfigurationError:
-    return ConfigurationError(f"--out {out}: the file {target} exists already; choose another name")
+        raise ConfigurationError(
+            f"--out {out}: the file {target} exists already; choose another name"
+        ) from None
 
 
 _HEAD = 1 << 16  # bytes; nearly always enough for the size

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import BatchReport, ConfigurationError, Outcome
+from hoox_async import BatchReport, ConfigurationError
 
-from .text import SCHEMES, shown_url
+from .terminal import SCHEMES, shown_url
 
 DEFAULT_WORKSPACE = "default"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
@@ -172,8 +171,3 @@ _POSITIONAL = {
     ("report",), ("download",), ("costs",), ("unknowns",), ("resolve",),
     ("store", "backup"), ("store", "recover"), ("store", "prune"), ("store", "migrate"),
 }  # fmt: skip
-
-
-def is_awaited(outcome: Outcome, now: datetime) -> bool:
-    """Whether it was sent, and whoever sent it may still be waiting for the answer."""
-    return outcome.answer_by is not None and now < outcome.answer_by

@@ -1,16 +1,33 @@
-"""Writes the output of commands: results to stdout, everything else to stderr."""
+"""Writes the output of commands: results to stdout, everything else to stderr, the log included.
+
+The log has warnings by default, with ``-v`` what happens to looks, with ``-vv`` each request.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hoox_async import ConfigurationError
-
-from .text import sanitize
+from hoox_async import (
+    Answered,
+    ConfigurationError,
+    DeliveryReceived,
+    Event,
+    LookAccepted,
+    LookSettled,
+    OutcomeLost,
+    Paused,
+    RequestFailed,
+    RequestSent,
+    Retried,
+)
+from hoox_async._core.formatting import format_credits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,3 +159,131 @@ def require_modules(extra: str, modules: Mapping[str, str], what: str) -> None:
 def shown_path(path: Path) -> str:
     """A path as people type it: a folder ends in a slash."""
     return f"{path}/" if path.is_dir() else str(path)
+
+
+# --- texts that are safe to print --------------------------------------------------------------
+
+_TYPED = {
+    "open the session once with new_key=True": "add --new-key once",
+    "session.unknowns() lists them": "the command unknowns lists them",
+    "(max_failures)": "(--max-failures)",
+}
+
+
+def shorten_list(things: Iterable[str], most: int = 5) -> str:
+    """The first ``most`` entries, and how many more there are."""
+    things = list(things)
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
+    return ", ".join(things[:most]) + more
+
+
+def sanitize(text: str) -> str:
+    """Text that is safe to print: control characters other than line breaks are replaced."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs") else "\ufffd" for c in text)
+
+
+def in_words_of_the_command_line(text: str) -> str:
+    """The library's text, with options and commands where a program has arguments and methods."""
+    for words, typed in _TYPED.items():
+        text = text.replace(words, typed)
+    return text
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """Text on one line, cut to ``longest`` characters."""
+    flat = " ".join(sanitize(text).split())
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+
+
+SCHEMES = ("postgresql://", "postgres://")
+_HIDDEN = "postgresql://..."
+_URL = re.compile(r"postgres(?:ql)?://\S+")
+
+
+def shown_url(text: str) -> str:
+    """The text; a database's URL without what may hold a password."""
+    if not text.startswith(SCHEMES):
+        return text
+    rest = text.partition("://")[2]
+    has_password = "@" in rest and ":" in rest.rpartition("@")[0]
+    return _HIDDEN if has_password or re.search(r"password|secret", rest, re.I) else text
+
+
+def without_urls(text: str, words: Sequence[str]) -> str:
+    """The text of an error, in which the URLs of the command line, and others, hold no password."""
+    for word in words:
+        at = word.find("postgres")
+        if at >= 0 and "://" in word and shown_url(word[at:]) != word[at:]:
+            for written in (word[at:], repr(word[at:])[1:-1]):
+                text = text.replace(written, _HIDDEN)
+    return _URL.sub(lambda found: shown_url(found[0]), text)
+
+
+# --- the log ---------------------------------------------------------------------------------
+
+
+_library = logging.getLogger("hoox_async")
+_log = logging.getLogger("hoox_async.command")
+_SMALL_PICTURES = "hoox_async.pictures"
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class _TerminalHandler(logging.Handler):
+    """Writes records to the terminal's stderr, above a progress bar if there is one."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == _SMALL_PICTURES:  # the commands measure what they save, and report that
+            return
+        try:
+            self._terminal.notice(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def start_logging(terminal: Terminal, level: int) -> None:
+    """Write the library's log records of this level and above to the terminal, until `stop_logging`."""
+    stop_logging()
+    handler = _TerminalHandler(terminal)
+    handler.setFormatter(logging.Formatter(_FORMAT, "%H:%M:%S"))
+    handler.setLevel(level)
+    _library.addHandler(handler)
+    _library.setLevel(min(level, logging.WARNING))
+
+
+def stop_logging() -> None:
+    """Undo `start_logging`."""
+    for handler in _library.handlers[:]:
+        if isinstance(handler, _TerminalHandler):
+            _library.removeHandler(handler)
+            _library.setLevel(logging.NOTSET)
+
+
+def log_event(event: Event) -> None:
+    """A hook of every session: what costs credits at INFO, the rest at DEBUG."""
+    match event:
+        case RequestSent(endpoint=endpoint, key=key):
+            _log.debug("%s: sent%s", endpoint, _of(key))
+        case Answered(endpoint=endpoint, status=status, seconds=seconds, key=key):
+            _log.debug("%s: HTTP %d after %.2f s%s", endpoint, status, seconds, _of(key))
+        case Retried(endpoint=endpoint, reason=reason, delay=delay, key=key):
+            _log.info("%s: %s; again in %.1f s%s", endpoint, one_line(reason), delay, _of(key))
+        case RequestFailed(endpoint=endpoint, reason=reason, key=key):
+            _log.debug("%s: %s%s", endpoint, one_line(reason), _of(key))
+        case Paused(seconds=seconds, reason=reason):
+            _log.info("nothing is sent for %.1f s: %s", seconds, one_line(reason))
+        case LookAccepted(key=key, ref=ref, credits=credits):
+            _log.info("accepted: %s (%s)%s", ref, format_credits(credits), _of(key))
+        case LookSettled(look=look, key=key):
+            _log.info("%s: %s%s", look.status, look.ref, _of(key))
+        case OutcomeLost(key=key, reason=reason, credits=credits):
+            _log.info("may have been paid (%s): %s%s", format_credits(credits), one_line(reason), _of(key))
+        case DeliveryReceived(look_id=look_id, status=status):
+            _log.debug("webhook: %s is %s", look_id, status)
+
+
+def _of(key: str | None) -> str:
+    return f", {key}" if key else ""

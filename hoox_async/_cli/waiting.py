@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from hoox_async import Answered, Event, OutcomeLost, Paused, RequestFailed, RequestSent
+from hoox_async._core.formatting import format_duration
 
-from .terminal import Terminal
-from .text import format_duration, sanitize
+from .terminal import Terminal, sanitize
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -18,7 +18,7 @@ names of fields, kinds of values, status words and error codes alone.
 **Rooms.** `assumptions` is the table. `observations` are plain values; `judgements`, `quota_judgements` and
 `purchase_judgements` judge them without I/O. `steps`, `purchases`, `receiver` do what is to be done, by
 `step_runner`; `purchases` also decides what to buy. Nothing here knows a terminal: who calls it shows, asks
-and saves. It uses the public door only.
+and saves. It uses the public door and the shared rules only.
 """
 
 from .observations import Balance, Observations

@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from hoox_async import Endpoint, LookStatus
+from hoox_async._core.formatting import format_amount, format_count
 from hoox_async.testing import RecordedAnswer
 
-from .observations import Observations, Seen, count_of, credits_text, differs, json_of, not_seen, same
+from .observations import Observations, Seen, differs, json_of, not_seen, same
 from .shapes import error_code, field_names, hidden, status_word
 from .steps import OTHER
 
@@ -65,7 +66,7 @@ def price_of_images(seen: Observations) -> Seen:
     if fell == paid:
         return same("0: the balance fell by the credits of what was bought alone")
     return not_seen(
-        f"the balance fell by {credits_text(fell)}, and {credits_text(paid)} were paid for what was bought"
+        f"the balance fell by {format_amount(fell)}, and {format_amount(paid)} were paid for what was bought"
     )
 
 
@@ -111,7 +112,7 @@ def looks_of_images(seen: Observations) -> Seen:
     looks = _looks_of(seen.body("avatar"))
     if seen.made is None or looks is None:
         return not_seen("no avatar was made, or it could not be read")
-    finding = f"{count_of(seen.sent_images, 'image')} made {count_of(len(looks), 'look')}"
+    finding = f"{format_count(seen.sent_images, 'image')} made {format_count(len(looks), 'look')}"
     if seen.sent_images < 2 and len(looks) == 1:
         return not_seen(f"{finding}: give two or more with --image")
     return (same if len(looks) == 1 else differs)(finding)
@@ -244,7 +245,7 @@ def avatar_is_complete(seen: Observations) -> Seen:
         return not_seen("the avatar could not be read")
     found = any(_id(look) == seen.looked_at.look_id for look in looks)
     return (same if found else differs)(
-        f"{count_of(len(looks), 'look')}, and the one that was asked for is {_is_in(found)}"
+        f"{format_count(len(looks), 'look')}, and the one that was asked for is {_is_in(found)}"
     )
 
 
@@ -320,7 +321,7 @@ def list_has(words: Iterable[str], kind: str) -> Callable[[Observations], Seen]:
             advice = " Run it while a look is made, with --avatar ID." if kind == "pending" else ""
             return not_seen(f"no {kind} look in the avatars that were read.{advice}")
         inside = len(found & listed)
-        return same(f"{inside} of {count_of(len(found), f'{kind} look')} in it")
+        return same(f"{inside} of {format_count(len(found), f'{kind} look')} in it")
 
     return judge
 
@@ -349,7 +350,7 @@ def list_is_whole(seen: Observations) -> Seen:
     has_all = bool(public) and public < listed  # the catalogue comes last, and none of it is cut off
     if len(entries) in (10, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000) and not has_all:
         return differs(f"exactly {len(entries)} looks: that may be a page")
-    return same(f"{count_of(len(entries), 'look')}, no header that names pages")
+    return same(f"{format_count(len(entries), 'look')}, no header that names pages")
 
 
 def unknown_filter(seen: Observations) -> Seen:
@@ -361,7 +362,7 @@ def unknown_filter(seen: Observations) -> Seen:
         return same(f"refused with HTTP {answer.status}, {_code_of(json_of(answer))}")
     if entries and everything is not None and len(entries) == len(everything):
         return differs("the filter is ignored: all looks")
-    return same(count_of(len(entries), "look"))
+    return same(format_count(len(entries), "look"))
 
 
 # --- errors

@@ -35,17 +35,6 @@ def not_seen(why: str) -> Seen:
     return Seen(why, None)
 
 
-def credits_text(credits: Decimal) -> str:
-    """Credits without needless zeros: ``2``, ``3.5``."""
-    text = format(credits, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def count_of(count: int, noun: str) -> str:
-    """``1 look``, ``1,200 looks``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 Outcome = Literal["done", "failed", "skipped"]
 
 

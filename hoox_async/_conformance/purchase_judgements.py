@@ -6,24 +6,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from hoox_async import Format, LookEdit, LookRef, PromptAvatar
+from hoox_async._core.formatting import format_amount, format_count, format_pixels
 
 from .judgements import list_has
-from .observations import (
-    Observations,
-    Purchase,
-    Seen,
-    count_of,
-    credits_text,
-    differs,
-    json_of,
-    not_seen,
-    same,
-)
+from .observations import Observations, Purchase, Seen, differs, json_of, not_seen, same
 from .purchases import AVATAR, EDIT, OTHER_NAME, PUBLIC_EDITS
 from .shapes import error_code, status_word
 
 _MANY_HOURS = 1.0  # an address that is younger shows nothing
-_TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 # --- names of fields
@@ -77,7 +67,7 @@ def last_word(seen: Observations) -> Seen:
     if not any(ends):
         return not_seen("no look was bought in this run, or none was seen to be settled")
     return same(
-        f"{ends.count('ready')} of {count_of(len(ends), 'look')} ready, {ends.count('failed')} failed"
+        f"{ends.count('ready')} of {format_count(len(ends), 'look')} ready, {ends.count('failed')} failed"
     )
 
 
@@ -101,7 +91,7 @@ def _pending_in(found: Iterable[bool | None]) -> Seen:
     known = [one for one in found if one is not None]
     if not known:
         return not_seen("no look was bought in this run that was still pending when it was read")
-    text = f"{sum(known)} of {count_of(len(known), 'pending look')} in it"
+    text = f"{sum(known)} of {format_count(len(known), 'pending look')} in it"
     return (same if all(known) else differs)(text)
 
 
@@ -120,11 +110,10 @@ def sizes(seen: Observations, steps: Iterable[str]) -> Seen:
 def size_text(bought: Purchase) -> str:
     """The size of its picture, as ``2160 x 3840`` with a multiplication sign."""
     assert bought.size is not None
-    width, height = bought.size
     elsewhere = (
         " at another address than the look's own, where it is smaller" if bought.found_elsewhere else ""
     )
-    return f"{width} {_TIMES} {height}{elsewhere}"
+    return f"{format_pixels(*bought.size)}{elsewhere}"
 
 
 def format_of_picture(seen: Observations) -> Seen:
@@ -195,16 +184,17 @@ def prices(seen: Observations) -> Seen:
     if isinstance(fell, Seen):
         return fell
     if unknown:
-        at_risk = f"whether {credits_text(unknown)} credits were paid is not known"
-        return not_seen(f"the balance fell by {credits_text(fell)}; {at_risk}")
+        at_risk = f"whether {format_amount(unknown)} credits were paid is not known"
+        return not_seen(f"the balance fell by {format_amount(fell)}; {at_risk}")
     if fell == paid:
-        return same(f"the balance fell by {credits_text(fell)}, as by the price list")
+        return same(f"the balance fell by {format_amount(fell)}, as by the price list")
     if fell == paid - _failed(seen):
         return same(
-            f"the balance fell by {credits_text(fell)}, as by the price list without the looks that failed"
+            f"the balance fell by {format_amount(fell)}, as by the price list without the looks that failed"
         )
     return differs(
-        f"the balance fell by {credits_text(fell)}; by the price list {credits_text(paid)} credits were paid"
+        f"the balance fell by {format_amount(fell)}; "
+        f"by the price list {format_amount(paid)} credits were paid"
     )
 
 
@@ -217,8 +207,8 @@ def refund(seen: Observations) -> Seen:
     if fell == _total(seen):
         return same("not refunded so far")
     is_refunded = fell == _total(seen) - failed
-    paid = f"{credits_text(failed)} credits were paid for looks that failed"
-    return (differs if is_refunded else not_seen)(f"the balance fell by {credits_text(fell)}; {paid}")
+    paid = f"{format_amount(failed)} credits were paid for looks that failed"
+    return (differs if is_refunded else not_seen)(f"the balance fell by {format_amount(fell)}; {paid}")
 
 
 def _fell_by(seen: Observations) -> Decimal | Seen:

@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from hoox_async import Endpoint
+from hoox_async._core.formatting import format_amount, format_count
 
 from .assumptions import SOURCES, Fact, judge
-from .observations import Observations, Purchase, Step, count_of, credits_text
+from .observations import Observations, Purchase, Step
 from .purchase_judgements import size_text
 from .shapes import field_name, shape, shape_text
 
@@ -67,13 +68,13 @@ class Report:
     def summary(self) -> str:
         """One line: how many facts differ, and how many steps failed."""
         parts = [
-            f"{count_of(len(self.confirmed), 'fact')} as assumed",
+            f"{format_count(len(self.confirmed), 'fact')} as assumed",
             f"{len(self.important)} different in a way that matters",
             f"{len(self.harmless)} different in a harmless way",
             f"{len(self.open)} not seen",
         ]
         if self.failed:
-            parts.append(f"{count_of(len(self.failed), 'step')} failed or skipped")
+            parts.append(f"{format_count(len(self.failed), 'step')} failed or skipped")
         return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -166,14 +167,14 @@ def _bought(purchase: Purchase) -> dict[str, Any]:
         "size": None if purchase.size is None else size_text(purchase),
         "paid_for": str(purchase.request.resolution),
         "as_paid_for": None if purchase.size is None else not purchase.is_too_small,
-        "credits": credits_text(purchase.charged),
-        "at_risk": credits_text(purchase.at_risk),
+        "credits": format_amount(purchase.charged),
+        "at_risk": format_amount(purchase.at_risk),
     }
 
 
 def _balance(seen: Observations) -> str:
     fell = seen.balance.fell_by
-    return "balance not asked" if fell is None else f"it fell by {credits_text(fell)} credits"
+    return "balance not asked" if fell is None else f"it fell by {format_amount(fell)} credits"
 
 
 def _shapes(seen: Observations) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def _labelled(label: str, text: str) -> list[str]:
 
 def _step_lines(step: Step) -> list[str]:
     status = f"HTTP {step.status}" if step.status is not None else ""
-    requests = count_of(step.requests, "request") if step.requests else ""
+    requests = format_count(step.requests, "request") if step.requests else ""
     took = f"{step.seconds:.2f} s" if step.outcome != "skipped" else ""
     figures = ", ".join(part for part in (status, requests, took) if part)
     line = f"  {step.name:<24} {step.outcome:<8} {figures}".rstrip()

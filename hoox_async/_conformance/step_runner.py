@@ -10,18 +10,16 @@ from typing import Any, Literal, TypeVar
 
 from hoox_async import (
     ApiError,
-    AuthenticationError,
     HooxError,
     InsufficientCredits,
-    NotFound,
     NotSent,
     OutcomeUnknown,
-    PermissionDenied,
     ServerError,
     TransportError,
     UnexpectedResponse,
     WaitTimeout,
 )
+from hoox_async._api.responses import refuses_access
 from hoox_async.testing import RecordingTransport
 
 from .observations import Observations, Outcome, Step
@@ -101,7 +99,7 @@ class StepRunner:
             self._note(name, before, began, "failed", "interrupted")
             raise
         except Exception as error:
-            if expected is None or not isinstance(error, expected) or _is_access(error):
+            if expected is None or not isinstance(error, expected) or refuses_access(error):
                 outcome, detail = "failed", explain(error)
                 self._consider_stopping(error)
         else:
@@ -122,7 +120,7 @@ class StepRunner:
         self._seen.steps.append(Step(name, "skipped", detail=why))
 
     def _consider_stopping(self, error: Exception) -> None:
-        if _is_access(error) and not isinstance(error, InsufficientCredits):  # reads need no credits
+        if refuses_access(error) and not isinstance(error, InsufficientCredits):  # reads need no credits
             self._stopped, self.ended = "the API refused the key or the plan", "refused"
         self._silent = self._silent + 1 if isinstance(error, TransportError | NotSent) else 0
         if self._silent >= _MAX_SILENT:
@@ -161,10 +159,3 @@ def explain(error: Exception) -> str:
         case HooxError():
             return type(error).__name__
     return f"unexpected {type(error).__name__}: this is a bug in hoox-async"
-
-
-def _is_access(error: Exception) -> bool:
-    """Whether the API refused the key, the plan, the workspace or the credits."""
-    if isinstance(error, NotFound):
-        return (error.code or "").upper() == "SPACE_NOT_FOUND"
-    return isinstance(error, AuthenticationError | InsufficientCredits | PermissionDenied)

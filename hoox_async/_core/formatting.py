@@ -1,12 +1,14 @@
-"""Formats credits, counts, durations and sizes for people.
-
-The command line has its own copies of these functions in its `text`, because it imports nothing but the
-public door; a test keeps the two equal.
-"""
+"""Formats credits, counts, durations and sizes for people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+
+_KINDS = {
+    "prompt": ("avatar from a prompt", "avatars from prompts"),
+    "images": ("avatar from images", "avatars from images"),
+}
 
 
 def format_amount(credits: Decimal) -> str:
@@ -23,6 +25,11 @@ def format_credits(credits: Decimal) -> str:
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
     """``1 look``, ``1,200 looks``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def format_kinds(by_kind: Mapping[str, int]) -> str:
+    """``1 avatar from a prompt, 1,200 edits``: how many there are of each kind of request."""
+    return ", ".join(format_count(count, *_KINDS.get(kind, (kind,))) for kind, count in by_kind.items())
 
 
 def format_duration(seconds: float) -> str:

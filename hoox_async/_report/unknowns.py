@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import Format, LookEdit
 from .._core.formatting import format_credits
-from .._core.intents.outcomes import Outcome, OutcomeState
+from .._core.intents.outcomes import Outcome, OutcomeState, is_awaited
 from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
 from .page_pictures import SheetPicture
 
@@ -83,7 +83,7 @@ def undecided(outcomes: Iterable[Outcome], now: datetime) -> list[Outcome]:
     return [
         outcome
         for outcome in outcomes
-        if outcome.state is OutcomeState.UNKNOWN and (outcome.answer_by is None or outcome.answer_by <= now)
+        if outcome.state is OutcomeState.UNKNOWN and not is_awaited(outcome, now)
     ]
 
 

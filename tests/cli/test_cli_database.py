@@ -16,7 +16,7 @@ from internals_kit import MIGRATIONS
 from hoox_async._cli.commands.store import parse_age
 from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.stores import DatabaseStore, Location, named_store, store_first, store_words
-from hoox_async._cli.text import shown_url, without_urls
+from hoox_async._cli.terminal import shown_url, without_urls
 from hoox_async.errors import ConfigurationError
 from hoox_async.postgres import CopyResult, PostgresDatabase
 from hoox_async.sandbox import Fault

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from cli_kit import Cli, Terminal, run
 
-from hoox_async._cli import text
 from hoox_async._cli.options import program
-from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
-from hoox_async._core import formatting
+from hoox_async._cli.terminal import one_line, sanitize, shorten_list
+from hoox_async._core.formatting import format_amount, format_duration
 from hoox_async.sandbox import Sandbox
 
 COMMANDS = (
@@ -241,16 +240,3 @@ def test_numbers_and_texts_are_formatted_for_people() -> None:
     assert shorten_list(["a", "b", "c"], 2) == "a, b and 1 more"
     assert "\x1b" not in sanitize("\x1b[31mred\x1b[0m\x07")
     assert one_line("a\nb" + "c" * 300).endswith("…")
-
-
-@pytest.mark.parametrize(
-    "number", ["0", "0.40", "1", "9.94", "9.96", "59.6", "72", "3600", "7500", "123456.5"]
-)
-def test_the_command_line_formats_as_the_report_does(number: str) -> None:
-    """The command line's own copies of the report's formatting functions give the same texts."""
-    value = Decimal(number)
-    assert text.format_amount(value) == formatting.format_amount(value)
-    assert text.format_credits(value) == formatting.format_credits(value)
-    assert text.format_count(int(value), "look") == formatting.format_count(int(value), "look")
-    assert text.format_pixels(int(value), 2) == formatting.format_pixels(int(value), 2)
-    assert text.format_duration(float(value)) == formatting.format_duration(float(value))

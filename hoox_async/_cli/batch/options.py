@@ -10,14 +10,11 @@ from typing import Annotated, Literal
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import (
-    Budget,
-    ConfigurationError,
-)
+from hoox_async import Budget, ConfigurationError
 
 from ..options import STDIN, StoreConnection, command_line
 from ..selection import Selection
-from ..text import shown_url
+from ..terminal import shown_url
 
 _VERSIONS = Group(
     "Versions of looks that are ready",

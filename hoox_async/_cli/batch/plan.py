@@ -26,14 +26,21 @@ from hoox_async import (
     Request,
     Resolution,
 )
+from hoox_async._core.formatting import (
+    format_amount,
+    format_count,
+    format_credits,
+    format_duration,
+    format_kinds,
+)
+from hoox_async._core.intents.outcomes import is_awaited
 
 from ..campaign.builder import VERSION_MARK, Campaign, ItemOrigin, origin_of_key
 from ..exit_codes import is_access
 from ..request_fields import changed_fields, described
 from ..selection import Selection, check_limit, select
-from ..stores import AnyStore, is_awaited, read_report
-from ..terminal import Terminal
-from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
+from ..stores import AnyStore, read_report
+from ..terminal import Terminal, shorten_list
 from .options import BatchOptions, VersionOptions
 
 
@@ -182,13 +189,6 @@ def _named(item: BatchItem) -> BatchItem:
     if isinstance(request, LookEdit) or request.name is not None:
         return item
     return BatchItem(item.key, attrs.evolve(request, name=item.key))
-
-
-_KIND_NAMES = {
-    "prompt": ("avatar from a prompt", "avatars from prompts"),
-    "images": ("avatar from images", "avatars from images"),
-    "edit": ("edit", "edits"),
-}
 
 
 @attrs.frozen
@@ -366,10 +366,9 @@ def show_plan(
     lines += _changed_lines(plan, options)
     if not plan.estimate.count:
         return [*lines, row("to send", "nothing")]
-    kinds = [format_count(n, *_KIND_NAMES.get(kind, (kind,))) for kind, n in plan.estimate.by_kind.items()]
     cap = f", never more than {format_amount(options.max_credits)}" if options.max_credits is not None else ""
     before = f" ({format_amount(plan.spent)} spent before{cap})" if plan.spent or cap else ""
-    lines.append(row("to send", ", ".join(kinds)))
+    lines.append(row("to send", format_kinds(plan.estimate.by_kind)))
     lines.append(row("credits", format_amount(plan.estimate.credits) + before))
     if budget := options.named_budget():
         most = format_credits(budget.max_credits)

@@ -26,12 +26,12 @@ from hoox_async import (
     RequestSent,
     Timeouts,
 )
+from hoox_async._core.formatting import format_amount, format_credits, format_duration
 
 from ..json_output import outcome_record
 from ..pictures import FourKGuard, NameFunction, PictureSaver
 from ..signals import StopRequest, run_until, stop_on_signals
-from ..terminal import Terminal
-from ..text import format_amount, format_credits, format_duration, sanitize
+from ..terminal import Terminal, sanitize
 from ..waiting import ApiWatch, Display
 
 if TYPE_CHECKING:

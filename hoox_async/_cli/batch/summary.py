@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from hoox_async import BatchReport, HooxError, KeyConflict, Outcome, OutcomeState, WaitTimeout
+from hoox_async._core.formatting import format_count, format_credits
 
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
 from ..pictures import is_in_4k
-from ..terminal import Terminal, shown_path
-from ..text import format_count, format_credits, one_line, shorten_list
+from ..terminal import Terminal, one_line, shorten_list, shown_path
 from .run import PictureTarget, RunResult
 
 _EXPLAINED = (

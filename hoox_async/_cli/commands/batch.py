@@ -23,6 +23,7 @@ from hoox_async import (
     Request,
     Timeouts,
 )
+from hoox_async._core.formatting import format_count, format_credits, format_duration
 from hoox_async.sandbox import Sandbox
 
 from ..batch.options import BatchOptions, resume_command
@@ -49,8 +50,7 @@ from ..pictures import check_template, picture_name
 from ..request_fields import columns
 from ..selection import Selection, parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
-from ..terminal import Terminal, require_modules
-from ..text import format_count, format_credits, format_duration, shorten_list
+from ..terminal import Terminal, require_modules, shorten_list
 
 _NO_KEY = "hx_dry_run"
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist

@@ -28,14 +28,14 @@ from hoox_async import (
     Timeouts,
     __version__,
 )
+from hoox_async._core.formatting import format_credits
 from hoox_async.webhooks import WebhookHub
 
 from ..exit_codes import Exit, is_access
 from ..options import Output, StoreConnection, command_line
 from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_report, store_words
-from ..terminal import Terminal
-from ..text import format_credits, sanitize
+from ..terminal import Terminal, sanitize
 
 if TYPE_CHECKING:
     from hoox_async._conformance import Check, Observations, Plan, Receiver, Report

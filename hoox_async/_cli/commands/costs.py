@@ -9,12 +9,12 @@ import attrs
 from cyclopts import Parameter
 
 from hoox_async import Costs, OutcomeState, read_costs
+from hoox_async._core.formatting import format_amount
 
 from ..exit_codes import Exit
 from ..options import Output
 from ..stores import DEFAULT_LOCATION, Location, StoreArgument, source_of, store_of
-from ..terminal import Terminal
-from ..text import format_amount, one_line
+from ..terminal import Terminal, one_line
 
 _NONE = "(none)"
 

@@ -21,13 +21,13 @@ from hoox_async import (
     Resolution,
     Style,
 )
+from hoox_async._core.formatting import format_amount, format_count, format_credits, format_duration
 
 from ..batch.run import PictureTarget, RunResult, RunState, TerminalRun
 from ..exit_codes import Exit
 from ..options import Output
 from ..pictures import INDEX_NAME
 from ..terminal import Terminal, require_modules, shown_path
-from ..text import format_amount, format_count, format_credits, format_duration
 
 _SPEED = 16.0
 _PER_MINUTE = 1200

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hoox_async import BatchReport, HooxSession, Outcome
+from hoox_async._core.formatting import format_count
 
 from ..batch.summary import small_pictures_line
 from ..campaign.builder import origin_of_key
@@ -20,7 +21,6 @@ from ..selection import OnlyOption, parse_only, select_outcomes
 from ..signals import run_until, stop_on_signals
 from ..stores import DEFAULT_LOCATION, Location, StoreArgument, read_report, store_of, store_words
 from ..terminal import Terminal, shown_path
-from ..text import format_count
 
 _NAMES = "{key}"
 

@@ -18,13 +18,13 @@ from hoox_async import (
     LookStatus,
     WaitTimeout,
 )
+from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import details_record, error_record, look_record
 from ..options import Connection, Output, command_line
 from ..pictures import save
-from ..terminal import Terminal
-from ..text import format_count, one_line
+from ..terminal import Terminal, one_line
 
 
 def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:

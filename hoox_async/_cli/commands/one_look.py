@@ -32,6 +32,7 @@ from hoox_async import (
     Request,
     WaitTimeout,
 )
+from hoox_async._core.formatting import format_credits
 
 from ..exit_codes import Exit
 from ..json_output import look_record
@@ -40,7 +41,6 @@ from ..pictures import free_name, in_the_way, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import AnyStore, key_words, named_store, read_report
 from ..terminal import Terminal
-from ..text import format_credits
 from ..waiting import ApiWatch, Waiting
 
 

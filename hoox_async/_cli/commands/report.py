@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hoox_async import HooxError, LookDetails
+from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit
 from ..options import Output, StoreConnection, program
@@ -25,7 +26,6 @@ from ..stores import (
     store_words,
 )
 from ..terminal import Terminal, require_modules
-from ..text import format_count
 from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
 _PICKS_FILE = "picks.json"

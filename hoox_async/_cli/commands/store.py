@@ -22,6 +22,7 @@ from hoox_async import (
     recover_store,
     store_budget,
 )
+from hoox_async._core.formatting import format_amount, format_count, format_credits
 
 from ..exit_codes import Exit
 from ..options import Connection, Output, command_line
@@ -36,7 +37,7 @@ from ..stores import (
     source_of,
     store_of,
 )
-from ..text import SCHEMES, format_amount, format_count, format_credits
+from ..terminal import SCHEMES
 
 _WARNING = (  # of a lost -wal
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "

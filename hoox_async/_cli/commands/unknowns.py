@@ -27,6 +27,8 @@ from hoox_async import (
     StoreLocked,
     Unknown,
 )
+from hoox_async._core.formatting import format_count, format_credits
+from hoox_async._core.intents.outcomes import is_awaited
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import error_record, unknown_record
@@ -37,14 +39,12 @@ from ..stores import (
     StoreArgument,
     beside,
     campaign_name,
-    is_awaited,
     key_words,
     read_report,
     store_of,
     store_words,
 )
-from ..terminal import Terminal, require_modules
-from ..text import format_count, format_credits, one_line, shorten_list
+from ..terminal import Terminal, one_line, require_modules, shorten_list
 from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
 _FOUND_ELSEWHERE = {

@@ -115,6 +115,11 @@ class Outcome:
         raise self.error or HooxError(f"{self.key}: {self.state}")
 
 
+def is_awaited(outcome: Outcome, now: datetime) -> bool:
+    """Whether it was sent, and whoever sent it may still be waiting for the answer."""
+    return outcome.answer_by is not None and now < outcome.answer_by
+
+
 def seconds_of(done: Intent | Outcome) -> float | None:
     """The seconds from the last POST until the look was known to be done, where somebody watched its making.
 
