@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -10,15 +11,29 @@ import shlex
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
+import attrs
 import pytest
 from cli_kit import AVATARS, CAMPAIGN, ITEMS, BatchOptions, Cli, Done, Terminal, campaign
 
-from hoox_async import BatchItem, Estimate, LookEdit, Outcome, OutcomeState
-from hoox_async._cli.batch.plan import Plan, show_items, show_plan
+from hoox_async import BatchItem, BatchRunner, Estimate, HooxSession, LookEdit, Outcome, OutcomeState
+from hoox_async._batch.estimate import _would_send
+from hoox_async._batch.items import Item
+from hoox_async._batch.options import BatchOptions as RunnerOptions
+from hoox_async._batch.options import retry_states
+from hoox_async._cli.batch.options import Changed, Retry
+from hoox_async._cli.batch.plan import Plan, make_plan, show_items, show_plan
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.outcomes import outcome_of
 from hoox_async._io import downloads
 from hoox_async.sandbox import Fault, Sandbox
+
+CHANGED: tuple[Changed, ...] = get_args(Changed)
+RETRIES: tuple[tuple[Retry, ...], ...] = ((), *((state,) for state in get_args(Retry)), get_args(Retry))
 
 
 def _pictures(folder: Path) -> set[str]:
@@ -284,6 +299,44 @@ def test_what_another_machine_is_sending_is_not_counted_as_unknown(
     shown, *listed = map(json.loads, capsys.readouterr().out.splitlines())
     assert shown["standing"] == {"ready": 1, "sending": 1, "unknown": 1}
     assert [item["standing"] for item in listed] == ["ready", "sending", "unknown"]
+
+
+@pytest.mark.parametrize("state", IntentState)
+@pytest.mark.parametrize("content", ["same", "other"])
+@pytest.mark.parametrize("before", [Decimal(0), Decimal(2)], ids=["never charged", "charged before"])
+async def test_the_plan_lists_what_the_run_would_send(
+    state: IntentState, content: str, before: Decimal, tmp_path: Path
+) -> None:
+    """Whatever the store has under a key, the plan's list and the batch's estimate agree on sending it."""
+    request = LookEdit("avtr_1:look_1", "rain")
+    stored = Intent("a", True, request, digest(request), datetime.now(UTC), state, past_spent=before)
+    item = BatchItem("a", request if content == "same" else attrs.evolve(request, prompt="snow"))
+    plan = Plan((item,), {"a": outcome_of(stored)}, Estimate(Decimal(0), {}, 0.0))
+    for changed, retry in product(CHANGED, RETRIES):
+        options = BatchOptions(changed=changed, retry=retry)
+        runner = RunnerOptions(1, None, None, None, 900.0, "hold", retry_states(retry), changed)
+        expected = _would_send(Item(0, "a", item.request, digest(item.request)), stored, runner)
+        assert bool(plan.to_send(options)) is expected, options
+
+
+def test_what_a_plan_says_of_alternatives_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `--retry failed` and `--changed redo` cost does not depend on what others send meanwhile."""
+    items = [BatchItem(key, LookEdit(f"avtr_1:look_{key}", "rain")) for key in ("failed", "done", "new")]
+    other = LookEdit("avtr_1:look_done", "snow", resolution="4K")
+    stored = {
+        "failed": Outcome("failed", items[0].request, OutcomeState.FAILED, credits=Decimal(2)),
+        "done": Outcome("done", other, OutcomeState.READY, credits=Decimal(4)),
+    }
+    left = iter((90, 70, 40, 0))
+
+    async def estimate(_: BatchRunner, __: object) -> Estimate:
+        return Estimate(Decimal(next(left)), {}, 0.0)
+
+    monkeypatch.setattr(BatchRunner, "estimate", estimate)
+    plan = asyncio.run(make_plan(HooxSession("key"), items, stored, BatchOptions()))
+    lines = show_plan(plan, "campaign", BatchOptions(), Terminal())
+    assert "               --retry failed would pay for the failed ones again: 2 credits" in lines
+    assert "               an error; --changed redo costs 2 credits, keep none" in lines
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:

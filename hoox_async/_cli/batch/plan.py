@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
 
 import attrs
 
@@ -22,6 +22,7 @@ from hoox_async import (
     NotFound,
     Outcome,
     OutcomeState,
+    PromptAvatar,
     PrunedRequest,
     Request,
     Resolution,
@@ -33,6 +34,7 @@ from hoox_async._core.formatting import (
     format_duration,
     format_kinds,
 )
+from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import is_awaited
 
 from ..campaign.builder import VERSION_MARK, Campaign, ItemOrigin, origin_of_key
@@ -157,30 +159,24 @@ def _version_of(
 ) -> LookEdit | None:
     """The edit that makes a version of this look; None if there is no prompt for it."""
     prompt = options.prompt or (None if options.variants is not None else _SAME_IN_4K)
-    resolution = Resolution.FOUR_K if options.four_k else Resolution.TWO_K
-    if isinstance(request, ImageAvatar | PrunedRequest):
-        if prompt is None:
-            return None
-        return LookEdit(
+    if isinstance(request, LookEdit):
+        version = attrs.evolve(request, source=source, prompt=prompt or request.prompt)
+    elif isinstance(request, PromptAvatar):
+        version = LookEdit(
             source,
-            prompt,
-            resolution=resolution,
+            prompt or request.prompt,
+            style=request.style,
+            format=request.format,
+            resolution=request.resolution,
+            images=request.element_images,
             webhook_url=request.webhook_url,
             metadata=request.metadata,
         )
-    if isinstance(request, LookEdit):
-        kept = request.resolution if not options.four_k else resolution
-        return attrs.evolve(request, source=source, prompt=prompt or request.prompt, resolution=kept)
-    return LookEdit(
-        source,
-        prompt or request.prompt,
-        style=request.style,
-        format=request.format,
-        resolution=resolution if options.four_k else request.resolution,
-        images=request.element_images,
-        webhook_url=request.webhook_url,
-        metadata=request.metadata,
-    )
+    elif prompt is not None:
+        version = LookEdit(source, prompt, webhook_url=request.webhook_url, metadata=request.metadata)
+    else:
+        return None
+    return attrs.evolve(version, resolution=Resolution.FOUR_K) if options.four_k else version
 
 
 def _named(item: BatchItem) -> BatchItem:
@@ -193,18 +189,22 @@ def _named(item: BatchItem) -> BatchItem:
 
 @attrs.frozen
 class Plan:
-    """What would be sent now. ``stored`` holds all outcomes of the store, by key.
-
-    ``changed`` are the keys whose content differs from what was paid for; ``redo_credits`` and
-    ``retry_credits`` are what ``--changed redo`` and ``--retry failed`` cost.
-    """
+    """What would be sent now. ``stored`` holds all outcomes of the store, by key, as they were read once."""
 
     items: tuple[BatchItem, ...]
     stored: Mapping[str, Outcome]
     estimate: Estimate
-    changed: tuple[str, ...] = ()
-    redo_credits: Decimal = Decimal(0)
-    retry_credits: Decimal = Decimal(0)
+
+    @cached_property
+    def changed(self) -> tuple[str, ...]:
+        """The keys whose content differs from what was paid for. Of a pruned one only the run can say it."""
+        return tuple(
+            item.key
+            for item in self.items
+            if (before := self.stored.get(item.key)) is not None
+            and not _never_charged(before)
+            and _is_other_content(before, item.request)
+        )
 
     @property
     def spent(self) -> Decimal:
@@ -223,21 +223,39 @@ class Plan:
         """The keys of this run's items."""
         return {item.key for item in self.items}
 
-    def paid_again(self, options: BatchOptions) -> set[str]:
-        """The keys that will be paid again."""
-        redone = set(self.changed) if options.changed == "redo" else set()
-        tried = {key for key in self.keys & self.stored.keys() if self.stored[key].state in options.retry}
-        kept = set(self.changed) if options.changed == "error" else set()
-        return redone | (tried - kept)
-
     def to_send(self, options: BatchOptions) -> list[BatchItem]:
         """The items that will be sent."""
-        again = self.paid_again(options)
-        return [
-            item
-            for item in self.items
-            if item.key in again or _is_to_send(self.stored.get(item.key), item.request)
-        ]
+        return [item for item in self.items if self._is_to_send(item, options)]
+
+    def _is_to_send(self, item: BatchItem, options: BatchOptions) -> bool:
+        before = self.stored.get(item.key)
+        if before is None:
+            return True
+        if before.state in (OutcomeState.UNKNOWN, OutcomeState.SKIPPED):  # it may have been paid
+            return False
+        if item.key in self.changed:
+            is_unsent = before.state is OutcomeState.UNSENT
+            return options.changed == "redo" or (options.changed == "keep" and is_unsent)
+        if before.state is OutcomeState.UNSENT or before.state.value in options.retry:
+            return True
+        return _never_charged(before) and _is_other_content(before, item.request)
+
+    def redo_credits(self, options: BatchOptions) -> Decimal:
+        """What ``--changed redo`` costs more than ``--changed keep``."""
+        return self._more(attrs.evolve(options, changed="redo"), attrs.evolve(options, changed="keep"))
+
+    def retry_credits(self, options: BatchOptions) -> Decimal:
+        """What ``--retry failed`` costs."""
+        others = tuple(state for state in options.retry if state != "failed")
+        with_failed = attrs.evolve(options, retry=(*others, "failed"))
+        return self._more(with_failed, attrs.evolve(options, retry=others))
+
+    def _more(self, options: BatchOptions, others: BatchOptions) -> Decimal:
+        more, less = (
+            sum((item.request.credits for item in self.to_send(chosen)), Decimal(0))
+            for chosen in (options, others)
+        )
+        return more - less
 
     def cap(self, options: BatchOptions) -> Decimal | None:
         """The cap for this run's items: the user's cap less what other items of the store have spent."""
@@ -268,26 +286,8 @@ async def make_plan(
     session: HooxSession, items: Sequence[BatchItem], stored: Mapping[str, Outcome], options: BatchOptions
 ) -> Plan:
     """Work out what a run would send, without sending anything."""
-    changed = tuple(
-        item.key
-        for item in items
-        if item.key in stored
-        and _is_other_content(stored[item.key], item.request)
-        and not _is_free_to_change(stored[item.key])
-    )
-
-    async def estimate(**changes: Any) -> Estimate:
-        chosen = {"retry": options.retry, "changed": options.changed, **changes}
-        return await BatchRunner(session, **chosen).estimate(items)
-
-    redo = retry = Decimal(0)
-    if changed:
-        redo = (await estimate(changed="redo")).credits - (await estimate(changed="keep")).credits
-    if any(stored[item.key].state is OutcomeState.FAILED for item in items if item.key in stored):
-        with_failed = await estimate(retry=(*options.retry, "failed"))
-        without = await estimate(retry=tuple(state for state in options.retry if state != "failed"))
-        retry = with_failed.credits - without.credits
-    return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
+    runner = BatchRunner(session, retry=options.retry, changed=options.changed)
+    return Plan(tuple(items), stored, await runner.estimate(items))
 
 
 async def missing_sources(
@@ -313,19 +313,12 @@ async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
 
 
 def _is_other_content(stored: Outcome, request: Request) -> bool:
-    """Whether the item was paid for with other content. Of a pruned one only the run itself can say it."""
-    if isinstance(stored.request, PrunedRequest):
-        return False
-    return _paid_content(stored.request) != _paid_content(request)
+    """Whether the store has other content under the key. Of a pruned request that is not known."""
+    return not isinstance(stored.request, PrunedRequest) and digest(stored.request) != digest(request)
 
 
-def _paid_content(request: Request) -> Request:
-    """The part of a request that is paid for, without its webhook URL and metadata."""
-    return attrs.evolve(request, webhook_url=None, metadata={})
-
-
-def _is_free_to_change(outcome: Outcome) -> bool:
-    """Whether the item never cost anything, so that other content may take its place under the key."""
+def _never_charged(outcome: Outcome) -> bool:
+    """Whether the item certainly cost nothing, so that other content may take its place under the key."""
     unpaid = outcome.state in (OutcomeState.UNSENT, OutcomeState.REJECTED)
     return unpaid and not outcome.credits and not outcome.at_risk
 
@@ -337,7 +330,7 @@ def show_plan(
 
     ``notes`` say what may surprise.
     """
-    now = datetime.now(UTC)
+    now, retry_credits = datetime.now(UTC), plan.retry_credits(options)
     standing = Counter(_standing(plan.stored[key], now) for key in plan.keys & plan.stored.keys())
     terminal.record(
         "plan",
@@ -351,8 +344,8 @@ def show_plan(
         budget=options.budget,
         standing=dict(standing),
         changed=list(plan.changed),
-        redo_credits=format(plan.redo_credits, "f"),
-        retry_credits=format(plan.retry_credits, "f"),
+        redo_credits=format(plan.redo_credits(options), "f"),
+        retry_credits=format(retry_credits, "f"),
         notes=list(notes),
     )
     lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
@@ -360,9 +353,9 @@ def show_plan(
     if standing:
         counts = [f"{count:,} {_in_words(word)}" for word, count in sorted(standing.items())]
         lines.append(row("from before", ", ".join(counts)))
-    if plan.retry_credits:
+    if retry_credits:
         chosen = "" if "failed" in options.retry else " would pay for the failed ones again:"
-        lines.append(row("", f"--retry failed{chosen or ':'} {format_credits(plan.retry_credits)}"))
+        lines.append(row("", f"--retry failed{chosen or ':'} {format_credits(retry_credits)}"))
     lines += _changed_lines(plan, options)
     if not plan.estimate.count:
         return [*lines, row("to send", "nothing")]
@@ -424,22 +417,15 @@ def _in_words(standing: str) -> str:
     return "sent, not answered yet" if standing == "sending" else standing
 
 
-def _is_to_send(before: Outcome | None, request: Request) -> bool:
-    """Whether a run sends this request, if nothing is said about items of earlier runs."""
-    if before is None or before.state is OutcomeState.UNSENT:
-        return True
-    return _is_free_to_change(before) and _is_other_content(before, request)
-
-
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
     if not plan.changed:
         return []
     lines = [row("changed", f"{len(plan.changed):,}: {shorten_list(plan.changed, 3)}")]
-    costs = f"--changed redo costs {format_credits(plan.redo_credits)}, keep none"
+    cost = format_credits(plan.redo_credits(options))
     chosen = {
-        "error": f"an error; {costs}",
+        "error": f"an error; --changed redo costs {cost}, keep none",
         "keep": "the looks that were paid for are kept",
-        "redo": f"paid for again: {format_credits(plan.redo_credits)}",
+        "redo": f"paid for again: {cost}",
     }
     return [*lines, row("", chosen[options.changed])]
 
