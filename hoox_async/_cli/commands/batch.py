@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import attrs
 
@@ -95,37 +97,8 @@ def batch(
     if options.out is not None:
         check_template(options.names, campaign)
     store = _store(file, options, connection)
-    existing = store if store is not None and store.exists() else None
-    if options.rehearse:
-        return _rehearse(campaign, selection, existing, options, connection, terminal)
-    choice, plan = asyncio.run(_plan(campaign, selection, existing, options, connection))
-    lines = show_plan(plan, _name(file), options, terminal, choice.notes)
-    if options.dry_run:
-        if options.list_items:
-            show_items(plan, options, terminal)
-        terminal.result("\n".join(lines))
-        return asyncio.run(_check_sources(plan, options, connection, terminal))
-    if store is None:
-        raise ConfigurationError(
-            "batch -: give --store FILE, where what was paid for is recorded; else it would be paid for again"
-        )
-    terminal.say("\n".join(lines))
-    if not _consent(plan, options, terminal):
-        terminal.say("nothing was sent")
-        return Exit.UNFINISHED
-    pictures = _pictures(options.out, choice, options)
-    if pictures is not None:
-        pictures = attrs.evolve(pictures, earlier=plan.stored.values())
-    result = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
-    next_commands = _next_commands(file, options, plan, result, connection, json=output.json)
-    if result.interrupted:
-        stored = asyncio.run(read_outcomes(store))
-        code = show_interrupted(terminal, stored=stored, keys=plan.keys, next_commands=next_commands)
-    else:
-        code = show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
-    if file == STDIN and code in (Exit.UNFINISHED, Exit.ACCESS):
-        terminal.notice("It has to read the same campaign from stdin again.")
-    return code
+    command = _Batch(file, campaign, selection, store, options, connection, terminal)
+    return command.rehearse() if options.rehearse else command.make()
 
 
 batch.__doc__ = (batch.__doc__ or "").replace("COLUMNS", columns())
@@ -148,10 +121,6 @@ def _store(file: str, options: BatchOptions, connection: StoreConnection) -> Any
     return store
 
 
-def _store_words(file: str, options: BatchOptions, connection: StoreConnection) -> list[str]:
-    return [file] if options.store is None else store_words(options.store, connection.location)
-
-
 def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaign:
     try:
         if file == STDIN:
@@ -168,200 +137,196 @@ def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaig
         raise
 
 
-async def _plan(
-    campaign: Campaign,
-    selection: Selection,
-    store: AnyStore | None,
-    options: BatchOptions,
-    connection: StoreConnection,
-) -> tuple[Choice, Plan]:
-    """The plan of a run. It only reads the store: without a key, and also while others have it open."""
-    if not options.dry_run:
-        connection.key()  # where it is missing, say so before anybody is asked anything
-    session = connection.session(store=store, key=_NO_KEY)  # never opened
-    stored = {} if store is None else await read_outcomes(store)
-    choice = choose(campaign, stored, selection, options)
-    return choice, await make_plan(session, choice.items, stored, options)
+@attrs.frozen
+class _Batch:
+    """One call of the command: what was typed, and what was read from it."""
 
+    file: str
+    campaign: Campaign
+    selection: Selection
+    store: AnyStore | None
+    options: BatchOptions
+    connection: StoreConnection
+    terminal: Terminal
 
-async def _check_sources(
-    plan: Plan, options: BatchOptions, connection: StoreConnection, terminal: Terminal
-) -> Exit:
-    """With a key, check for free that the looks that are edited exist. Says what is missing."""
-    wanted = plan.existing_sources(options)
-    if not wanted:
-        return Exit.READY
-    count = format_count(len(wanted), "existing look")
-    try:
-        session = connection.session(poll="awaited", timeouts=Timeouts(answer=_CHECK_SECONDS))
-    except NoKey:
-        terminal.result(row("sources", f"{count}, not checked: that needs an API key"))
-        return Exit.READY
-    try:
-        async with session:
-            missing = await missing_sources(session, wanted)
-    except HooxError as error:
-        terminal.notice(f"whether the avatars exist could not be checked: {error}")
-        return Exit.READY
-    for ref, keys in missing.items():
-        terminal.record("missing", ref=str(ref), keys=keys)
-        terminal.notice(f"{ref}: there is no such look in this workspace; edited by {shorten_list(keys, 3)}")
-    if not missing:
-        terminal.result(row("sources", f"{count}, found"))
-    return Exit.USE if missing else Exit.READY
-
-
-def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
-    most = plan.most_credits(options)
-    if options.yes or not most or (options.is_capped and not terminal.can_ask):
-        return True
-    return terminal.agrees(
-        f"Spend {'up to ' if most < plan.estimate.credits else ''}{format_credits(most)}?",
-        if_nobody="nobody can be asked whether the cost is all right: add --yes or --max-credits, or "
-        "--budget",
-    )
-
-
-def _pictures(folder: Path | None, choice: Choice, options: BatchOptions) -> PictureTarget | None:
-    if folder is None:
-        return None
-    items = {item.key: item for item in choice.items}
-
-    def name_of(outcome: Outcome) -> PurePosixPath:
-        look_id = outcome.look.look_id if outcome.look else ""
-        origin = choice.origins[outcome.key]
-        return picture_name(options.names, items[outcome.key], origin, look_id=look_id)
-
-    return PictureTarget(folder, name_of, accept_small=options.accept_small)
-
-
-async def _run(
-    plan: Plan,
-    store: AnyStore,
-    options: BatchOptions,
-    connection: StoreConnection,
-    terminal: Terminal,
-    pictures: PictureTarget | None,
-) -> RunResult:
-    state = RunState(len(plan.items), max_credits=options.max_credits, elsewhere=plan.elsewhere)
-    session = connection.session(store=store, hooks=[state])
-    runner = BatchRunner(
-        session,
-        max_credits=plan.cap(options),
-        budget=options.named_budget(),
-        max_failures=options.max_failures,
-        look_timeout=options.look_timeout,
-        retry=options.retry,
-        changed=options.changed,
-        progress=state.show,
-    )
-    return await TerminalRun(session, runner, plan.in_order(), state, terminal, pictures).run()
-
-
-def _next_commands(
-    file: str,
-    options: BatchOptions,
-    plan: Plan,
-    result: RunResult,
-    connection: StoreConnection,
-    *,
-    json: bool,
-) -> NextCommands:
-    store, connected = _store_words(file, options, connection), connection.arguments()
-    saved = ["--pictures", str(options.out)] if options.out is not None else []
-
-    def resume(changed: BatchOptions) -> str:
-        return resume_command(file, changed, connection, json=json)
-
-    return NextCommands(
-        again=resume(options),
-        uncapped=_uncapped_command(options, plan, result, resume, store),
-        accept_small=resume(attrs.evolve(options, accept_small=True)),
-        unknowns=command_line("unknowns", *store, *connected),
-        report=command_line("report", *store, *saved, *connected),
-    )
-
-
-def _uncapped_command(
-    options: BatchOptions,
-    plan: Plan,
-    result: RunResult,
-    resume: Callable[[BatchOptions], str],
-    store: Sequence[str],
-) -> str:
-    """The command that resumes this run with a cap that is enough for all items."""
-    budget = options.named_budget()
-    if budget is None or budget.name is None:
-        return resume(_with_sufficient_cap(options, plan, result))
-    unsent = (outcome for outcome in result.outcomes if outcome.state is OutcomeState.UNSENT)
-    cap = format(sum((outcome.request.credits for outcome in unsent), budget.max_credits), "f")
-    change = command_line("store", "budget", budget.name, "--cap", cap, "--store", *store)
-    return f"{change} && {resume(attrs.evolve(options, budget=f'{budget.name}:{cap}'))}"
-
-
-def _with_sufficient_cap(options: BatchOptions, plan: Plan, result: RunResult) -> BatchOptions:
-    """The same options; if the cap of credits stopped the run, with a cap that is enough for all items."""
-    cap = plan.cap(options)
-    if options.max_credits is None or cap is None or not any(cap_reached(o.error) for o in result.outcomes):
-        return options
-    unsent = [outcome for outcome in result.outcomes if outcome.state is OutcomeState.UNSENT]
-    spent = sum((o.credits + o.at_risk for o in result.outcomes), options.max_credits - cap)
-    return attrs.evolve(options, max_credits=sum((o.request.credits for o in unsent), spent))
-
-
-def _rehearse(
-    campaign: Campaign,
-    selection: Selection,
-    store: AnyStore | None,
-    options: BatchOptions,
-    connection: StoreConnection,
-    terminal: Terminal,
-) -> int:
-    folder = options.out
-    if folder is not None:
-        require_modules("sandbox", {"PIL": "Pillow"}, "a rehearsal with pictures")
-        # its pictures must never be taken for those of the real run
-        folder = folder.parent / f"{folder.resolve().name}-rehearsal"
-    # a picked look or a version is known by its store alone; what it makes on the sandbox is new each time
-    stored = asyncio.run(read_outcomes(store)) if store is not None and options.needs_store(selection) else {}
-    choice = choose(campaign, stored, selection, options)
-    pictures = _pictures(folder, choice, options)
-    plan = asyncio.run(make_plan(connection.session(key=_NO_KEY), choice.items, {}, options))
-    terminal.say("\n".join(show_plan(plan, "rehearsal", options, terminal, choice.notes)))
-    result = asyncio.run(_on_sandbox(choice.items, options, terminal, rpm=connection.rpm, pictures=pictures))
-    if result.interrupted:
-        terminal.notice("the rehearsal was stopped")
-        return Exit.UNFINISHED
-    return show_summary(result, terminal, pictures=pictures)
-
-
-async def _on_sandbox(
-    items: Sequence[BatchItem],
-    options: BatchOptions,
-    terminal: Terminal,
-    *,
-    rpm: int,
-    pictures: PictureTarget | None,
-) -> RunResult:
-    """Run these items on a sandbox that is ``options.speed`` times as fast as the real API."""
-    limit = max(1, round(rpm * options.speed))
-    state = RunState(len(items), max_credits=options.max_credits)
-    with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
-        async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
-            async with sandbox.session() as session:
-                prepared = await _with_stand_ins(session, items)
-            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[state])
-            runner = BatchRunner(
-                session,
-                max_credits=options.max_credits,
-                budget=options.named_budget(),
-                max_failures=options.max_failures,
-                look_timeout=options.look_timeout,
-                progress=state.show,
+    def make(self) -> int:
+        """Show the plan, ask for consent, run, and show how it ended."""
+        options, terminal, store = self.options, self.terminal, self.store
+        choice, plan = asyncio.run(self._plan(self._existing()))
+        lines = show_plan(plan, _name(self.file), options, terminal, choice.notes)
+        if options.dry_run:
+            if options.list_items:
+                show_items(plan, options, terminal)
+            terminal.result("\n".join(lines))
+            return asyncio.run(self._check_sources(plan))
+        if store is None:
+            raise ConfigurationError(
+                "batch -: give --store FILE, where what was paid for is recorded; "
+                "else it would be paid for again"
             )
-            result = await TerminalRun(session, runner, prepared, state, terminal, pictures).run()
-    terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
-    return result
+        terminal.say("\n".join(lines))
+        if not self._has_consent(plan):
+            terminal.say("nothing was sent")
+            return Exit.UNFINISHED
+        pictures = self._pictures(choice, options.out, earlier=plan.stored.values())
+        result = asyncio.run(self._run(plan, store, pictures))
+        next_commands = self._next_commands(plan, result)
+        if result.interrupted:
+            stored = asyncio.run(read_outcomes(store))
+            code = show_interrupted(terminal, stored=stored, keys=plan.keys, next_commands=next_commands)
+        else:
+            code = show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
+        if self.file == STDIN and code in (Exit.UNFINISHED, Exit.ACCESS):
+            terminal.notice("It has to read the same campaign from stdin again.")
+        return code
+
+    def _existing(self) -> AnyStore | None:
+        return self.store if self.store is not None and self.store.exists() else None
+
+    async def _plan(self, store: AnyStore | None) -> tuple[Choice, Plan]:
+        """The plan of a run. It only reads the store: without a key, and also while others have it open."""
+        if not self.options.dry_run:
+            self.connection.key()  # where it is missing, say so before anybody is asked anything
+        session = self.connection.session(store=store, key=_NO_KEY)  # never opened
+        stored = {} if store is None else await read_outcomes(store)
+        choice = choose(self.campaign, stored, self.selection, self.options)
+        return choice, await make_plan(session, choice.items, stored, self.options)
+
+    async def _check_sources(self, plan: Plan) -> Exit:
+        """With a key, check for free that the looks that are edited exist. Says what is missing."""
+        terminal, wanted = self.terminal, plan.existing_sources(self.options)
+        if not wanted:
+            return Exit.READY
+        count = format_count(len(wanted), "existing look")
+        try:
+            session = self.connection.session(poll="awaited", timeouts=Timeouts(answer=_CHECK_SECONDS))
+        except NoKey:
+            terminal.result(row("sources", f"{count}, not checked: that needs an API key"))
+            return Exit.READY
+        try:
+            async with session:
+                missing = await missing_sources(session, wanted)
+        except HooxError as error:
+            terminal.notice(f"whether the avatars exist could not be checked: {error}")
+            return Exit.READY
+        for ref, keys in missing.items():
+            terminal.record("missing", ref=str(ref), keys=keys)
+            by = shorten_list(keys, 3)
+            terminal.notice(f"{ref}: there is no such look in this workspace; edited by {by}")
+        if not missing:
+            terminal.result(row("sources", f"{count}, found"))
+        return Exit.USE if missing else Exit.READY
+
+    def _has_consent(self, plan: Plan) -> bool:
+        options, most = self.options, plan.most_credits(self.options)
+        if options.yes or not most or (options.is_capped and not self.terminal.can_ask):
+            return True
+        return self.terminal.agrees(
+            f"Spend {'up to ' if most < plan.estimate.credits else ''}{format_credits(most)}?",
+            if_nobody="nobody can be asked whether the cost is all right: add --yes or --max-credits, or "
+            "--budget",
+        )
+
+    def _pictures(
+        self, choice: Choice, folder: Path | None, *, earlier: Iterable[Outcome] = ()
+    ) -> PictureTarget | None:
+        if folder is None:
+            return None
+        items = {item.key: item for item in choice.items}
+
+        def name_of(outcome: Outcome) -> PurePosixPath:
+            look_id = outcome.look.look_id if outcome.look else ""
+            origin = choice.origins[outcome.key]
+            return picture_name(self.options.names, items[outcome.key], origin, look_id=look_id)
+
+        return PictureTarget(folder, name_of, accept_small=self.options.accept_small, earlier=earlier)
+
+    async def _run(self, plan: Plan, store: AnyStore, pictures: PictureTarget | None) -> RunResult:
+        options = self.options
+        state = RunState(len(plan.items), max_credits=options.max_credits, elsewhere=plan.elsewhere)
+        session = self.connection.session(store=store, hooks=[state])
+        runner = self._runner(session, state, plan.cap(options), retry=options.retry, changed=options.changed)
+        return await TerminalRun(session, runner, plan.in_order(), state, self.terminal, pictures).run()
+
+    def _runner(
+        self, session: HooxSession, state: RunState, cap: Decimal | None, **options: Any
+    ) -> BatchRunner:
+        return BatchRunner(
+            session,
+            max_credits=cap,
+            budget=self.options.named_budget(),
+            max_failures=self.options.max_failures,
+            look_timeout=self.options.look_timeout,
+            progress=state.show,
+            **options,
+        )
+
+    def _next_commands(self, plan: Plan, result: RunResult) -> NextCommands:
+        options, connected = self.options, self.connection.arguments()
+        store = [self.file]
+        if options.store is not None:
+            store = store_words(options.store, self.connection.location)
+        saved = ["--pictures", str(options.out)] if options.out is not None else []
+        return NextCommands(
+            again=self._resume(options),
+            uncapped=self._uncapped_command(plan, result, store),
+            accept_small=self._resume(attrs.evolve(options, accept_small=True)),
+            unknowns=command_line("unknowns", *store, *connected),
+            report=command_line("report", *store, *saved, *connected),
+        )
+
+    def _resume(self, options: BatchOptions) -> str:
+        return resume_command(self.file, options, self.connection, json=self.terminal.as_json)
+
+    def _uncapped_command(self, plan: Plan, result: RunResult, store: Sequence[str]) -> str:
+        """The command that resumes this run with a cap that is enough for all items."""
+        options, budget, cap = self.options, self.options.named_budget(), plan.cap(self.options)
+        unsent = (outcome for outcome in result.outcomes if outcome.state is OutcomeState.UNSENT)
+        missing = sum((outcome.request.credits for outcome in unsent), Decimal(0))
+        if budget is not None and budget.name is not None:
+            enough = format(budget.max_credits + missing, "f")
+            change = command_line("store", "budget", budget.name, "--cap", enough, "--store", *store)
+            return f"{change} && {self._resume(attrs.evolve(options, budget=f'{budget.name}:{enough}'))}"
+        is_reached = any(cap_reached(outcome.error) for outcome in result.outcomes)
+        if options.max_credits is None or cap is None or not is_reached:
+            return self._resume(options)
+        spent = sum((o.credits + o.at_risk for o in result.outcomes), options.max_credits - cap)
+        return self._resume(attrs.evolve(options, max_credits=spent + missing))
+
+    def rehearse(self) -> int:
+        """Run the campaign on a local sandbox, and show how it ended."""
+        options, folder = self.options, self.options.out
+        if folder is not None:
+            require_modules("sandbox", {"PIL": "Pillow"}, "a rehearsal with pictures")
+            # its pictures must never be taken for those of the real run
+            folder = folder.parent / f"{folder.resolve().name}-rehearsal"
+        # a picked look or a version is known by its store alone; what the sandbox makes is new each time
+        store = self._existing() if options.needs_store(self.selection) else None
+        stored = asyncio.run(read_outcomes(store)) if store is not None else {}
+        choice = choose(self.campaign, stored, self.selection, options)
+        pictures = self._pictures(choice, folder)
+        plan = asyncio.run(make_plan(self.connection.session(key=_NO_KEY), choice.items, {}, options))
+        self.terminal.say("\n".join(show_plan(plan, "rehearsal", options, self.terminal, choice.notes)))
+        result = asyncio.run(self._run_on_sandbox(choice.items, pictures))
+        if result.interrupted:
+            self.terminal.notice("the rehearsal was stopped")
+            return Exit.UNFINISHED
+        return show_summary(result, self.terminal, pictures=pictures)
+
+    async def _run_on_sandbox(self, items: Sequence[BatchItem], pictures: PictureTarget | None) -> RunResult:
+        """Run these items on a sandbox that is ``--speed`` times as fast as the real API."""
+        options, terminal = self.options, self.terminal
+        limit = max(1, round(self.connection.rpm * options.speed))
+        state = RunState(len(items), max_credits=options.max_credits)
+        with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
+            async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
+                async with sandbox.session() as session:
+                    prepared = await _with_stand_ins(session, items)
+                session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[state])
+                runner = self._runner(session, state, options.max_credits)
+                result = await TerminalRun(session, runner, prepared, state, terminal, pictures).run()
+        terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
+        return result
 
 
 async def _with_stand_ins(session: HooxSession, items: Sequence[BatchItem]) -> list[BatchItem]:
