@@ -6,7 +6,6 @@ from enum import IntEnum
 
 from hoox_async import (
     ApiError,
-    BudgetExceeded,
     ConfigurationError,
     GenerationFailed,
     HooxError,
@@ -60,8 +59,3 @@ def code_of(error: BaseException) -> Exit:
 def is_access(error: BaseException | None) -> bool:
     """Whether the error is about the API key, the plan, the workspace or missing credits."""
     return isinstance(error, NoKey) or refuses_access(error)
-
-
-def cap_reached(error: BaseException | None) -> bool:
-    """Whether the error is that the user's own cap of credits is reached."""
-    return isinstance(error, BudgetExceeded)

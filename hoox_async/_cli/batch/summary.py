@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from hoox_async import BatchReport, HooxError, KeyConflict, Outcome, OutcomeState, WaitTimeout
+from hoox_async import BatchReport, BudgetExceeded, HooxError, KeyConflict, Outcome, OutcomeState, WaitTimeout
 from hoox_async._core.formatting import format_count, format_credits
 
-from ..exit_codes import Exit, cap_reached, is_access
+from ..exit_codes import Exit, is_access
 from ..json_output import reason
 from ..pictures import is_in_4k
 from ..terminal import Terminal, one_line, shorten_list, shown_path
@@ -182,7 +182,7 @@ def _next(result: RunResult, next_commands: NextCommands) -> list[str]:
     lines: list[str] = []
     if any(outcome.state is OutcomeState.UNKNOWN for outcome in still):
         lines = ["Decide about what may have been paid for:", f"  {next_commands.unknowns}"]
-    if any(cap_reached(outcome.error) for outcome in still):
+    if any(isinstance(outcome.error, BudgetExceeded) for outcome in still):
         return [
             *lines,
             "The cap of credits is reached. With a cap that is enough for all of them:",

@@ -46,7 +46,7 @@ from ..campaign.builder import Campaign
 from ..campaign.parse import parse_campaign, read_campaign
 from ..campaign.problems import CampaignError
 from ..campaign.variables import parse_settings
-from ..exit_codes import Exit, NoKey, cap_reached
+from ..exit_codes import Exit, NoKey
 from ..options import STDIN, Output, StoreConnection, command_line
 from ..pictures import check_template, picture_name
 from ..request_fields import columns
@@ -287,8 +287,7 @@ class _Batch:
             enough = format(budget.max_credits + missing, "f")
             change = command_line("store", "budget", budget.name, "--cap", enough, "--store", *store)
             return f"{change} && {self._resume(attrs.evolve(options, budget=f'{budget.name}:{enough}'))}"
-        is_reached = any(cap_reached(outcome.error) for outcome in result.outcomes)
-        if options.max_credits is None or cap is None or not is_reached:
+        if options.max_credits is None or cap is None:
             return self._resume(options)
         spent = sum((o.credits + o.at_risk for o in result.outcomes), options.max_credits - cap)
         return self._resume(attrs.evolve(options, max_credits=spent + missing))

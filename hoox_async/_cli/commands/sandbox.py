@@ -8,6 +8,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import attrs
 from cyclopts import Parameter
 
 from hoox_async import ConfigurationError, Endpoint
@@ -25,29 +26,10 @@ if TYPE_CHECKING:
 _LEDGER_SECONDS = 0.2
 
 
-def sandbox(
-    *,
-    port: int = 0,
-    credits: Decimal = Decimal(1_000_000),
-    speed: float = 10.0,
-    requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100,
-    failures: float = 0.0,
-    latency: float = 0.0,
-    fault: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    vocabulary: Literal["both", "completed", "ready"] = "both",
-    small_pictures: Annotated[bool, Parameter(negative=())] = False,
-    copies: Literal["none", "one", "each"] = "one",
-    seed: int | None = None,
-    api_key: str | None = None,
-    ledger: Annotated[bool, Parameter(negative=())] = False,
-    output: Output = Output(),
-) -> int:
-    """Serve a local imitation of the API until Ctrl-C.
-
-    It costs nothing, and everything it holds is gone when it ends. Each one has another key, so that a store
-    of an earlier one does not open.
-
-    - `hoox-async sandbox --speed 100 --fault edit:drop_after:3`
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class SandboxOptions:
+    """What the sandbox is like.
 
     Parameters
     ----------
@@ -84,45 +66,71 @@ def sandbox(
     ledger
         Write a line for each look that is paid for: its credits, its ids and its prompt.
     """
-    seed = secrets.randbelow(1 << 32) if seed is None else seed
-    _check(
-        port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures
-    )
-    if not 0 <= latency < float("inf"):
-        raise ConfigurationError(f"--latency {latency:g}: expected a number of seconds, 0 or more")
-    from hoox_async.sandbox import AnswerForms, Sandbox
 
-    served = Sandbox(
-        port=port,
-        credits=credits,
-        speed=speed,
-        requests_per_minute=requests_per_minute,
-        failures=failures,
-        latency=latency,
-        faults=[_fault(text) for text in fault],
-        vocabulary=vocabulary,
-        forms=AnswerForms(thumbnail="small" if small_pictures else "full", copies=copies),
-        seed=seed,
-        api_key=api_key,
-    )
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(served, output.terminal(), seed, ledger=ledger))
-    return Exit.READY
+    port: int = 0
+    credits: Decimal = Decimal(1_000_000)
+    speed: float = 10.0
+    requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100
+    failures: float = 0.0
+    latency: float = 0.0
+    fault: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    vocabulary: Literal["both", "completed", "ready"] = "both"
+    small_pictures: Annotated[bool, Parameter(negative=())] = False
+    copies: Literal["none", "one", "each"] = "one"
+    seed: int | None = None
+    api_key: str | None = None
+    ledger: Annotated[bool, Parameter(negative=())] = False
 
+    def check(self) -> None:
+        """Raise `ConfigurationError` for a number out of range."""
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"--port {self.port}: expected a number from 0 to 65535")
+        if not self.credits.is_finite() or self.credits < 0:
+            raise ConfigurationError(f"--credits {self.credits}: expected a number, 0 or more")
+        if not 0 < self.speed < float("inf"):
+            raise ConfigurationError(f"--speed {self.speed:g}: expected a number above 0")
+        if self.requests_per_minute < 1:
+            raise ConfigurationError(
+                f"--requests-per-minute {self.requests_per_minute}: expected a whole number, 1 or more"
+            )
+        if not 0 <= self.failures <= 1:
+            raise ConfigurationError(f"--failures {self.failures:g}: expected a number from 0 to 1")
+        if not 0 <= self.latency < float("inf"):
+            raise ConfigurationError(f"--latency {self.latency:g}: expected a number of seconds, 0 or more")
 
-def _check(*, port: int, credits: Decimal, speed: float, requests_per_minute: int, failures: float) -> None:
-    if not 0 <= port <= 65535:
-        raise ConfigurationError(f"--port {port}: expected a number from 0 to 65535")
-    if not credits.is_finite() or credits < 0:
-        raise ConfigurationError(f"--credits {credits}: expected a number, 0 or more")
-    if not 0 < speed < float("inf"):
-        raise ConfigurationError(f"--speed {speed:g}: expected a number above 0")
-    if requests_per_minute < 1:
-        raise ConfigurationError(
-            f"--requests-per-minute {requests_per_minute}: expected a whole number, 1 or more"
+    def sandbox(self, seed: int) -> Sandbox:
+        """The sandbox, which does not serve yet. Raises `ConfigurationError` for an unknown fault."""
+        from hoox_async.sandbox import AnswerForms, Sandbox
+
+        return Sandbox(
+            port=self.port,
+            credits=self.credits,
+            speed=self.speed,
+            requests_per_minute=self.requests_per_minute,
+            failures=self.failures,
+            latency=self.latency,
+            faults=[_fault(text) for text in self.fault],
+            vocabulary=self.vocabulary,
+            forms=AnswerForms(thumbnail="small" if self.small_pictures else "full", copies=self.copies),
+            seed=seed,
+            api_key=self.api_key,
         )
-    if not 0 <= failures <= 1:
-        raise ConfigurationError(f"--failures {failures:g}: expected a number from 0 to 1")
+
+
+def sandbox(*, options: SandboxOptions = SandboxOptions(), output: Output = Output()) -> int:
+    """Serve a local imitation of the API until Ctrl-C.
+
+    It costs nothing, and everything it holds is gone when it ends. Each one has another key, so that a store
+    of an earlier one does not open.
+
+    - `hoox-async sandbox --speed 100 --fault edit:drop_after:3`
+    """
+    options.check()
+    seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
+    served = options.sandbox(seed)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(served, output.terminal(), seed, ledger=options.ledger))
+    return Exit.READY
 
 
 def _fault(text: str) -> tuple[str, int, Fault]:
