@@ -227,9 +227,14 @@ class Server:
 
 
 def process_state(pid: int) -> str:
-    """The letter that ps shows for a process: T is stopped, Z a zombie, X gone."""
-    shown = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True)
-    return shown.stdout.strip()[:1] or "X"
+    """The letter of a process's state: T is stopped, Z a zombie, X gone."""
+    if not Path("/proc/self/stat").exists():  # macOS, which always has ps; a small Linux may not
+        shown = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True)
+        return shown.stdout.strip()[:1] or "X"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def unique_name() -> str:
