@@ -9,6 +9,7 @@ move up and have not been updated yet.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class PollTimes(NamedTuple):
     explore_at: float
 
 
-class QueueItem:
+class QueueItem(ABC):
     """Something that one request can ask about. An element of the linked list of its bucket."""
 
     __slots__ = ("bucket", "heap_index", "moves_up_at", "next_item", "previous_item")
@@ -46,13 +47,13 @@ class QueueItem:
         self.previous_item: QueueItem | None = None
         self.next_item: QueueItem | None = None
 
+    @abstractmethod
     def terms(self, now: float) -> list[Term]:
         """The looks that an answer would report; empty if there is nothing to ask now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def poll_times(self, interval: float) -> PollTimes:
         """When it may be polled. ``interval``: seconds between two requests of the whole quota."""
-        raise NotImplementedError
 
 
 class BucketQueue:
