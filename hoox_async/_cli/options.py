@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import shutil
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,11 +16,9 @@ from hoox_async import ConfigurationError, DisplayOnly, Hook, HooxSession
 
 from .exit_codes import NoKey
 from .stores import DEFAULT_LOCATION, AnyStore, DatabaseStore, Location
-from .terminal import Terminal, log_event, start_logging
+from .terminal import Terminal, as_typed, log_event, start_logging
 from .waiting import ApiWatch, Waiting
 
-_PROGRAM = "hoox-async"
-_MODULE = "hoox_async"
 STDIN = "/dev/stdin"
 """What the word - of the command line becomes: it would be taken for an option."""
 _SHARED = Group("Connection and output", sort_key=9)
@@ -32,24 +27,21 @@ _SHARED = Group("Connection and output", sort_key=9)
 @Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Output:
-    """The options that choose the format and the amount of the output."""
+    """The options that choose the format and the amount of the output.
 
-    json: Annotated[
-        bool,
-        Parameter(
-            negative=(), help="Write lines of JSON to stdout, errors too, and everything else to stderr."
-        ),
-    ] = False
-    quiet: Annotated[
-        bool,
-        Parameter(name=["--quiet", "-q"], negative=(), help="Write only results, failures and how to go on."),
-    ] = False
-    verbose: Annotated[
-        int,
-        Parameter(
-            name=["--verbose", "-v"], count=True, help="Log what happens to looks; -vv: each request too."
-        ),
-    ] = 0
+    Parameters
+    ----------
+    json
+        Write lines of JSON to stdout, errors too, and everything else to stderr.
+    quiet
+        Write only results, failures and how to go on.
+    verbose
+        Log what happens to looks; -vv: each request too.
+    """
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False
+    verbose: Annotated[int, Parameter(name=["--verbose", "-v"], count=True)] = 0
 
     def terminal(self) -> Terminal:
         """The terminal that writes in this format. From now on the log goes there too."""
@@ -64,19 +56,22 @@ class Output:
 @Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Connection:
-    """The API's address, the API key and the quota."""
+    """The API's address, the API key and the quota.
 
-    base_url: Annotated[
-        str | None,
-        Parameter(
-            help="Another API address: https, or a loopback host such as a sandbox. It is never read from "
-            "the environment, so that no stray variable sends the key to another host."
-        ),
-    ] = None
-    key_file: Annotated[
-        Path | None, Parameter(help="A file that holds the API key. Default: the variable HOOX_API_KEY.")
-    ] = None
-    rpm: Annotated[int, Parameter(help="The workspace's quota of requests a minute (100).")] = 100
+    Parameters
+    ----------
+    base_url
+        Another API address: https, or a loopback host such as a sandbox. It is never read from the
+        environment, so that no stray variable sends the key to another host.
+    key_file
+        A file that holds the API key. Default: the variable HOOX_API_KEY.
+    rpm
+        The workspace's quota of requests a minute (100).
+    """
+
+    base_url: str | None = None
+    key_file: Path | None = None
+    rpm: int = 100
 
     def key(self) -> str:
         """The API key. Raises `NoKey`, or `ConfigurationError` for a file that can't be read."""
@@ -124,24 +119,21 @@ class Connection:
 
     def arguments(self) -> list[str]:
         """These options as they are typed, without those that have their default."""
-        typed: list[str] = []
-        if self.base_url is not None:
-            typed += ["--base-url", self.base_url]
-        if self.key_file is not None:
-            typed += ["--key-file", str(self.key_file)]
-        if self.rpm != 100:
-            typed += ["--rpm", str(self.rpm)]
-        return typed
+        return as_typed(self, "base_url", "key_file", "rpm")
 
 
 @Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class StoreConnection(Connection):
-    """`Connection` for commands that keep a store."""
+    """`Connection` for commands that keep a store.
 
-    new_key: Annotated[
-        bool, Parameter(negative=(), help="The API key has replaced the one that the store was made with.")
-    ] = False
+    Parameters
+    ----------
+    new_key
+        The API key has replaced the one that the store was made with.
+    """
+
+    new_key: Annotated[bool, Parameter(negative=())] = False
 
     location: Location = DEFAULT_LOCATION
 
@@ -154,18 +146,3 @@ def _database_store(store: DatabaseStore) -> Any:
     from hoox_async.postgres import single_workspace
 
     return single_workspace(store.url, store.location.workspace, schema=store.location.schema)
-
-
-def program() -> list[str]:
-    """The words that started this program, for printed commands that can be copied."""
-    started = Path(sys.argv[0])
-    if started.parts[-2:] == ("hoox_async", "__main__.py"):
-        return [sys.orig_argv[0], "-m", _MODULE]
-    is_script = started.stem == _PROGRAM
-    # a shell that found it by its PATH gives the whole path
-    return [sys.argv[0] if is_script and shutil.which(started.name) != sys.argv[0] else _PROGRAM]
-
-
-def command_line(*words: str) -> str:
-    """A command of this program as it is typed in a shell."""
-    return shlex.join([*program(), *words])

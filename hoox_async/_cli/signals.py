@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from .exit_codes import Exit
@@ -58,25 +59,15 @@ def stop_on_signals(on_first: Callable[[], None] = lambda: None) -> Iterator[Sto
     """
     stop = StopRequest(on_first)
     loop = asyncio.get_running_loop()
-    # nohup has SIGHUP ignored: the run must then survive the end of its terminal
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    handled = [n for n in _SIGNALS if n.name != "SIGHUP" or before[n] is not signal.SIG_IGN]
+    # only the main thread can handle signals; and nohup has SIGHUP ignored, so that the run survives the end
+    # of its terminal
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in _SIGNALS if is_main}
+    handled = [n for n, old in before.items() if n.name != "SIGHUP" or old is not signal.SIG_IGN]
     try:
         for number in handled:
-            _add_handler(loop, number, stop.on_signal)
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.on_signal))
         yield stop
     finally:
         for number in handled:
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-            with suppress(ValueError):  # not the main thread: nothing was changed
-                signal.signal(number, before[number])
-
-
-def _add_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals, called: Callable[[], None]) -> None:
-    try:
-        loop.add_signal_handler(number, called)
-    except NotImplementedError:  # Windows
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(called))
-    except (RuntimeError, ValueError):
-        return  # not the main thread: signals go elsewhere
+            signal.signal(number, before[number])

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from hoox_async import BatchReport, ConfigurationError
 
-from .terminal import SCHEMES, shown_url
+from .terminal import SCHEMES, as_typed, shown_url
 
 DEFAULT_WORKSPACE = "default"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
@@ -35,17 +35,20 @@ StoreArgument = Annotated[
 @Parameter(name="*", group=_GROUP)
 @attrs.frozen(kw_only=True)
 class Location:
-    """Which of the stores in a PostgreSQL database is meant."""
+    """Which of the stores in a PostgreSQL database is meant.
 
-    workspace: Annotated[
-        str, Parameter(help="The workspace in a store that is a postgresql:// URL (default).")
-    ] = DEFAULT_WORKSPACE
+    Parameters
+    ----------
+    workspace
+        The workspace in a store that is a postgresql:// URL (default).
+    """
+
+    workspace: str = DEFAULT_WORKSPACE
     schema: SchemaOption = DEFAULT_SCHEMA
 
     def arguments(self) -> list[str]:
         """These options as they are typed, without those that have their default."""
-        typed = ["--workspace", self.workspace] if self.workspace != DEFAULT_WORKSPACE else []
-        return typed + (["--schema", self.schema] if self.schema != DEFAULT_SCHEMA else [])
+        return as_typed(self, "workspace", "schema")
 
 
 DEFAULT_LOCATION = Location()

@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
 
 from hoox_async import (
     Answered,
@@ -217,6 +222,47 @@ def without_urls(text: str, words: Sequence[str]) -> str:
             for written in (word[at:], repr(word[at:])[1:-1]):
                 text = text.replace(written, _HIDDEN)
     return _URL.sub(lambda found: shown_url(found[0]), text)
+
+
+# --- commands that are printed, to be copied ----------------------------------------------------
+
+_PROGRAM = "hoox-async"
+_MODULE = "hoox_async"
+_FLAGS = {"four_k": "--4k", "settings": "--set"}
+
+
+def program() -> list[str]:
+    """The words that started this program, for printed commands that can be copied."""
+    started = Path(sys.argv[0])
+    if started.parts[-2:] == ("hoox_async", "__main__.py"):
+        return [sys.orig_argv[0], "-m", _MODULE]
+    is_script = started.stem == _PROGRAM
+    # a shell that found it by its PATH gives the whole path
+    return [sys.argv[0] if is_script and shutil.which(started.name) != sys.argv[0] else _PROGRAM]
+
+
+def command_line(*words: str) -> str:
+    """A command of this program as it is typed in a shell."""
+    return shlex.join([*program(), *words])
+
+
+def as_typed(options: Any, *names: str) -> list[str]:
+    """The options of these names as they are typed, without those that have their default."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(options, name)
+        if value == getattr(attrs.fields(type(options)), name).default:
+            continue
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        given = value if isinstance(value, tuple) else (value,)
+        words += [flag] if value is True else [word for each in given for word in (flag, _word(each))]
+    return words
+
+
+def _word(value: object) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return f"{value:g}" if isinstance(value, float) else shown_url(str(value))
 
 
 # --- the log ---------------------------------------------------------------------------------

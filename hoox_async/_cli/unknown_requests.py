@@ -20,8 +20,9 @@ from hoox_async import (
     Unknown,
 )
 
-from .options import StoreConnection, program
+from .options import StoreConnection
 from .stores import store_words
+from .terminal import program
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Cli, Terminal, run
 
-from hoox_async._cli.options import program
-from hoox_async._cli.terminal import one_line, sanitize, shorten_list
+from hoox_async._cli.terminal import one_line, program, sanitize, shorten_list
 from hoox_async._core.formatting import format_amount, format_duration
 from hoox_async.sandbox import Sandbox
 

@@ -12,9 +12,9 @@ from cyclopts import Group, Parameter
 
 from hoox_async import Budget, ConfigurationError
 
-from ..options import STDIN, StoreConnection, command_line
+from ..options import STDIN, StoreConnection
 from ..selection import Selection
-from ..terminal import shown_url
+from ..terminal import as_typed, command_line
 
 _VERSIONS = Group(
     "Versions of looks that are ready",
@@ -29,30 +29,25 @@ _MOST_VARIANTS = 100
 @Parameter(name="*", group=_VERSIONS)
 @attrs.frozen(kw_only=True)
 class VersionOptions:
-    """Which versions to make of the chosen looks."""
+    """Which versions to make of the chosen looks.
 
-    four_k: Annotated[
-        bool,
-        Parameter(
-            name=["--4k", "--4K"],
-            negative=(),
-            help="Make each of them in 4K. The API draws it anew from the picture, so details can differ.",
-        ),
-    ] = False
-    variants: Annotated[
-        int | None,
-        Parameter(help="Make this many variants of each: its prompt again, from its own picture."),
-    ] = None
-    prompt: Annotated[
-        str | None, Parameter(help="The prompt for all of these versions, such as 'the same at night'.")
-    ] = None
-    label: Annotated[
-        str | None,
-        Parameter(
-            help="The versions' name in their keys (4k, v). With another prompt, give another label: the key "
-            "alex/car~night1 is the first variant of alex/car with the label night."
-        ),
-    ] = None
+    Parameters
+    ----------
+    four_k
+        Make each of them in 4K. The API draws it anew from the picture, so details can differ.
+    variants
+        Make this many variants of each: its prompt again, from its own picture.
+    prompt
+        The prompt for all of these versions, such as 'the same at night'.
+    label
+        The versions' name in their keys (4k, v). With another prompt, give another label: the key
+        alex/car~night1 is the first variant of alex/car with the label night.
+    """
+
+    four_k: Annotated[bool, Parameter(name=["--4k", "--4K"], negative=())] = False
+    variants: int | None = None
+    prompt: str | None = None
+    label: str | None = None
 
     @property
     def asked_for(self) -> bool:
@@ -72,14 +67,6 @@ class VersionOptions:
             raise ConfigurationError("--prompt: expected a text that is not empty")
         if self.label is not None and not _LABEL.fullmatch(self.label):
             raise ConfigurationError(f"--label {self.label!r}: expected letters, digits, - and _")
-
-    def typed(self) -> list[str]:
-        """These options as they are typed."""
-        words = ["--4k"] if self.four_k else []
-        for name in ("variants", "prompt", "label"):
-            if (value := getattr(self, name)) is not None:
-                words += [f"--{name}", str(value)]
-        return words
 
     def names(self) -> list[str]:
         """What stands behind the mark in the key of each version of one look."""
@@ -104,130 +91,71 @@ _RESUMED = (
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class BatchOptions:
-    """Which items to make, the limits on cost and failures, and where the pictures go."""
+    """Which items to make, the limits on cost and failures, and where the pictures go.
 
-    only: Annotated[
-        tuple[str, ...],
-        Parameter(
-            group=_ITEMS,
-            negative=(),
-            help="Only items whose key matches, such as 'alex/*', or @FILE for the picks that the contact "
-            "sheet saved; and their sources. Repeatable.",
-        ),
-    ] = ()
-    limit: Annotated[
-        int | None,
-        Parameter(group=_ITEMS, help="At most this many looks, and the sources they are made from."),
-    ] = None
-    settings: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            group=_ITEMS,
-            negative=(),
-            help="A value for a variable in the file's texts: product=lamp is for {product}. Repeatable.",
-        ),
-    ] = ()
+    Parameters
+    ----------
+    only
+        Only items whose key matches, such as 'alex/*', or @FILE for the picks that the contact sheet saved;
+        and their sources. Repeatable.
+    limit
+        At most this many looks, and the sources they are made from.
+    settings
+        A value for a variable in the file's texts: product=lamp is for {product}. Repeatable.
+    dry_run
+        Show what would be sent, what it costs and how long it takes; make nothing. With a key, check for free
+        that the avatars that are edited exist.
+    list_items
+        With --dry-run: list each item with its source, prompt and credits.
+    rehearse
+        Run the campaign on a local sandbox: no key, no credits, no network.
+    speed
+        How many times faster than the real API a rehearsal runs (60).
+    yes
+        Don't ask before spending credits.
+    max_credits
+        Never spend more than this, counted over all runs with this campaign's store.
+    budget
+        NAME:CREDITS: a cap that is kept in the store under this name, for all machines and campaigns that use
+        it. `store budget NAME --cap N` changes it.
+    max_failures
+        Send nothing more once this many looks have failed or were refused.
+    retry
+        Pay again for items that an earlier run left in this state. Repeatable.
+    changed
+        What to do with an item that was changed after it was paid for: give an error (error), keep the look
+        that was paid for (keep), or pay for a new one (redo). Default: error.
+    store
+        The store that records what was paid. Default: FILE.hoox.db, beside the campaign file.
+    look_timeout
+        Seconds to wait for each look; one that takes longer is left for the next run (900).
+    out
+        Save each picture in this folder as soon as it is ready.
+    accept_small
+        With --out: go on making looks at 4K even if the last three pictures are too small for it.
+    names
+        The pictures' names ({avatar}/{scene}-{n}). Also usable: {key} {style} {format} {look_id}.
+    """
+
+    only: Annotated[tuple[str, ...], Parameter(group=_ITEMS, negative=())] = ()
+    limit: Annotated[int | None, Parameter(group=_ITEMS)] = None
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", group=_ITEMS, negative=())] = ()
     versions: VersionOptions = VersionOptions()
-    dry_run: Annotated[
-        bool,
-        Parameter(
-            group=_TRIAL,
-            negative=(),
-            help="Show what would be sent, what it costs and how long it takes; make nothing. With a key, "
-            "check for free that the avatars that are edited exist.",
-        ),
-    ] = False
-    list_items: Annotated[
-        bool,
-        Parameter(
-            name="--list",
-            group=_TRIAL,
-            negative=(),
-            help="With --dry-run: list each item with its source, prompt and credits.",
-        ),
-    ] = False
-    rehearse: Annotated[
-        bool,
-        Parameter(
-            group=_TRIAL,
-            negative=(),
-            help="Run the campaign on a local sandbox: no key, no credits, no network.",
-        ),
-    ] = False
-    speed: Annotated[
-        float, Parameter(group=_TRIAL, help="How many times faster than the real API a rehearsal runs (60).")
-    ] = 60.0
-    yes: Annotated[bool, Parameter(group=_MONEY, negative=(), help="Don't ask before spending credits.")] = (
-        False
-    )
-    max_credits: Annotated[
-        Decimal | None,
-        Parameter(
-            group=_MONEY, help="Never spend more than this, counted over all runs with this campaign's store."
-        ),
-    ] = None
-    budget: Annotated[
-        str | None,
-        Parameter(
-            group=_MONEY,
-            help="NAME:CREDITS: a cap that is kept in the store under this name, for all machines and "
-            "campaigns that use it. `store budget NAME --cap N` changes it.",
-        ),
-    ] = None
-    max_failures: Annotated[
-        int | None,
-        Parameter(group=_MONEY, help="Send nothing more once this many looks have failed or were refused."),
-    ] = None
-    retry: Annotated[
-        tuple[Retry, ...],
-        Parameter(
-            group=_ITEMS,
-            negative=(),
-            help="Pay again for items that an earlier run left in this state. Repeatable.",
-        ),
-    ] = ()
-    changed: Annotated[
-        Changed,
-        Parameter(
-            group=_ITEMS,
-            help="What to do with an item that was changed after it was paid for: give an error (error), "
-            "keep the look that was paid for (keep), or pay for a new one (redo). Default: error.",
-        ),
-    ] = "error"
-    store: Annotated[
-        str | None,
-        Parameter(
-            group=_ITEMS,
-            help="The store that records what was paid. Default: FILE.hoox.db, beside the campaign file.",
-        ),
-    ] = None
-    look_timeout: Annotated[
-        float,
-        Parameter(
-            group=_ITEMS,
-            help="Seconds to wait for each look; one that takes longer is left for the next run (900).",
-        ),
-    ] = 900.0
-    out: Annotated[
-        Path | None,
-        Parameter(group=_PICTURES, help="Save each picture in this folder as soon as it is ready."),
-    ] = None
-    accept_small: Annotated[
-        bool,
-        Parameter(
-            group=_PICTURES,
-            negative=(),
-            help="With --out: go on making looks at 4K even if the last three pictures are too small for it.",
-        ),
-    ] = False
-    names: Annotated[
-        str,
-        Parameter(
-            group=_PICTURES,
-            help="The pictures' names ({avatar}/{scene}-{n}). Also usable: {key} {style} {format} {look_id}.",
-        ),
-    ] = NAMES
+    dry_run: Annotated[bool, Parameter(group=_TRIAL, negative=())] = False
+    list_items: Annotated[bool, Parameter(name="--list", group=_TRIAL, negative=())] = False
+    rehearse: Annotated[bool, Parameter(group=_TRIAL, negative=())] = False
+    speed: Annotated[float, Parameter(group=_TRIAL)] = 60.0
+    yes: Annotated[bool, Parameter(group=_MONEY, negative=())] = False
+    max_credits: Annotated[Decimal | None, Parameter(group=_MONEY)] = None
+    budget: Annotated[str | None, Parameter(group=_MONEY)] = None
+    max_failures: Annotated[int | None, Parameter(group=_MONEY)] = None
+    retry: Annotated[tuple[Retry, ...], Parameter(group=_ITEMS, negative=())] = ()
+    changed: Annotated[Changed, Parameter(group=_ITEMS)] = "error"
+    store: Annotated[str | None, Parameter(group=_ITEMS)] = None
+    look_timeout: Annotated[float, Parameter(group=_ITEMS)] = 900.0
+    out: Annotated[Path | None, Parameter(group=_PICTURES)] = None
+    accept_small: Annotated[bool, Parameter(group=_PICTURES, negative=())] = False
+    names: Annotated[str, Parameter(group=_PICTURES)] = NAMES
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a number out of range or options that exclude each other."""
@@ -277,24 +205,9 @@ def resume_command(file: str, options: BatchOptions, connection: StoreConnection
 
     It leaves out ``--retry``, which would pay once more for an item that was retried and failed again.
     """
-    defaults = BatchOptions()
-    arguments = ["batch", "-" if file == STDIN else file]
-    for text in options.only:
-        arguments += ["--only", text]
-    for text in options.settings:
-        arguments += ["--set", text]
-    arguments += options.versions.typed()
-    for name in _RESUMED:
-        value = getattr(options, name)
-        if value != getattr(defaults, name):
-            arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
-    arguments += connection.location.arguments()
-    arguments += [f"--{name.replace('_', '-')}" for name in ("accept_small", "yes") if getattr(options, name)]
-    arguments += connection.arguments()
-    return command_line(*arguments, *(["--json"] if json else []))
-
-
-def _as_typed(value: object) -> str:
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return f"{value:g}" if isinstance(value, float) else shown_url(str(value))
+    words = ["batch", "-" if file == STDIN else file]
+    words += as_typed(options, "only", "settings")
+    words += as_typed(options.versions, "four_k", "variants", "prompt", "label")
+    words += as_typed(options, *_RESUMED) + connection.location.arguments()
+    words += as_typed(options, "accept_small", "yes") + connection.arguments()
+    return command_line(*words, *(["--json"] if json else []))

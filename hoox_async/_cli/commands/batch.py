@@ -47,12 +47,12 @@ from ..campaign.parse import parse_campaign, read_campaign
 from ..campaign.problems import CampaignError
 from ..campaign.variables import parse_settings
 from ..exit_codes import Exit, NoKey
-from ..options import STDIN, Output, StoreConnection, command_line
+from ..options import STDIN, Output, StoreConnection
 from ..pictures import check_template, picture_name
 from ..request_fields import columns
 from ..selection import Selection, parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
-from ..terminal import Terminal, require_modules, shorten_list
+from ..terminal import Terminal, command_line, require_modules, shorten_list
 
 _NO_KEY = "hx_dry_run"
 _CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist

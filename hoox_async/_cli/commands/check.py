@@ -32,10 +32,10 @@ from hoox_async._core.formatting import format_credits
 from hoox_async.webhooks import WebhookHub
 
 from ..exit_codes import Exit, is_access
-from ..options import Output, StoreConnection, command_line
+from ..options import Output, StoreConnection
 from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_report, store_words
-from ..terminal import Terminal, sanitize
+from ..terminal import Terminal, command_line, sanitize
 
 if TYPE_CHECKING:
     from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
@@ -55,68 +55,50 @@ _STORE = "conformance.hoox.db"
 @Parameter(name="*", group=_GROUP)
 @attrs.frozen(kw_only=True)
 class ConformanceOptions:
-    """The options of ``check --conformance``."""
+    """The options of ``check --conformance``.
 
-    conformance: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            help="Make one avatar from images (0 credits), compare all answers with what this library "
-            "assumes, and print a report without secrets.",
-        ),
-    ] = False
-    spend: Annotated[
-        Decimal | None,
-        Parameter(
-            help="Buy too, for so many credits at most, all runs with the store together: an avatar at 4K "
-            "(4 credits), an edit of it at 2K (2), and two edits for --edit-public (4). Nothing is bought "
-            "twice."
-        ),
-    ] = None
-    edit_public: Annotated[
-        str | None,
-        Parameter(
-            help="A look of a public avatar, as avatar_id:look_id: edit it twice, to see whether its avatar "
-            "is copied. Needs --spend."
-        ),
-    ] = None
-    store: Annotated[
-        str | None,
-        Parameter(
-            help=f"The file that records what was bought with --spend ({_STORE} beside the report). Keep it: "
-            "run again with it, the check goes on."
-        ),
-    ] = None
-    yes: Annotated[bool, Parameter(negative=(), help="Do not ask.")] = False
-    image: Annotated[
-        tuple[str, ...],
-        Parameter(
-            negative=(),
-            help="The URL of a picture for the avatar (pictures of the public catalogue). Repeatable.",
-        ),
-    ] = ()
-    avatar: Annotated[
-        tuple[str, ...],
-        Parameter(
-            negative=(),
-            help="The id of an avatar to read too, such as one with a look that is being made "
-            "(up to 3 that the workspace has). Repeatable.",
-        ),
-    ] = ()
-    public_url: Annotated[
-        str | None,
-        Parameter(
-            help="The URL at which the API reaches --listen, by a tunnel or proxy: checks deliveries too."
-        ),
-    ] = None
-    listen: Annotated[
-        str, Parameter(help="Where deliveries are received, as host:port (127.0.0.1:8765).")
-    ] = "127.0.0.1:8765"
-    delivery_wait: Annotated[float, Parameter(help="The most seconds to wait for a delivery (60).")] = 60.0
-    out: Annotated[
-        Path | None,
-        Parameter(help="Save the report in this file: as JSON if it ends in .json, else as text."),
-    ] = None
+    Parameters
+    ----------
+    conformance
+        Make one avatar from images (0 credits), compare all answers with what this library assumes, and print
+        a report without secrets.
+    spend
+        Buy too, for so many credits at most, all runs with the store together: an avatar at 4K (4 credits),
+        an edit of it at 2K (2), and two edits for --edit-public (4). Nothing is bought twice.
+    edit_public
+        A look of a public avatar, as avatar_id:look_id: edit it twice, to see whether its avatar is copied.
+        Needs --spend.
+    store
+        The file that records what was bought with --spend (conformance.hoox.db beside the report). Keep it:
+        run again with it, the check goes on.
+    yes
+        Do not ask.
+    image
+        The URL of a picture for the avatar (pictures of the public catalogue). Repeatable.
+    avatar
+        The id of an avatar to read too, such as one with a look that is being made (up to 3 that the
+        workspace has). Repeatable.
+    public_url
+        The URL at which the API reaches --listen, by a tunnel or proxy: checks deliveries too.
+    listen
+        Where deliveries are received, as host:port (127.0.0.1:8765).
+    delivery_wait
+        The most seconds to wait for a delivery (60).
+    out
+        Save the report in this file: as JSON if it ends in .json, else as text.
+    """
+
+    conformance: Annotated[bool, Parameter(negative=())] = False
+    spend: Decimal | None = None
+    edit_public: str | None = None
+    store: str | None = None
+    yes: Annotated[bool, Parameter(negative=())] = False
+    image: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    avatar: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    public_url: str | None = None
+    listen: str = "127.0.0.1:8765"
+    delivery_wait: float = 60.0
+    out: Path | None = None
 
     def check(self) -> None:
         """Raise `ConfigurationError` or `InvalidRequest` for what cannot work, before anything is sent."""

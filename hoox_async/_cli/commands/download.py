@@ -15,12 +15,12 @@ from hoox_async._core.formatting import format_count
 from ..batch.summary import small_pictures_line
 from ..campaign.builder import origin_of_key
 from ..exit_codes import Exit
-from ..options import Connection, Output, command_line
+from ..options import Connection, Output
 from ..pictures import PictureSaver, picture_name
 from ..selection import OnlyOption, parse_only, select_outcomes
 from ..signals import run_until, stop_on_signals
 from ..stores import DEFAULT_LOCATION, Location, StoreArgument, read_report, store_of, store_words
-from ..terminal import Terminal, shown_path
+from ..terminal import Terminal, command_line, shown_path
 
 _NAMES = "{key}"
 

@@ -22,9 +22,9 @@ from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import details_record, error_record, look_record
-from ..options import Connection, Output, command_line
+from ..options import Connection, Output
 from ..pictures import save
-from ..terminal import Terminal, one_line
+from ..terminal import Terminal, command_line, one_line
 
 
 def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:

@@ -36,40 +36,40 @@ from hoox_async._core.formatting import format_credits
 
 from ..exit_codes import Exit
 from ..json_output import look_record
-from ..options import Output, StoreConnection, command_line
+from ..options import Output, StoreConnection
 from ..pictures import free_name, in_the_way, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import AnyStore, key_words, named_store, read_report
-from ..terminal import Terminal
+from ..terminal import Terminal, command_line
 from ..waiting import ApiWatch, Waiting
 
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class LookOptions:
-    """What to do with the look after it was accepted."""
+    """What to do with the look after it was accepted.
 
-    wait: Annotated[
-        bool, Parameter(help="Wait until the look is ready (the default), or print its ref at once.")
-    ] = True
-    timeout: Annotated[float, Parameter(help="The most seconds to wait (900).")] = 900.0
-    out: Annotated[
-        str | None, Parameter(help="Save the picture in this file, or in this folder (ends in a slash).")
-    ] = None
-    key: Annotated[
-        str | None,
-        Parameter(
-            help="A name of your own for this look. With the same key and store it is paid for once, however "
-            "often the command runs."
-        ),
-    ] = None
-    store: Annotated[
-        str | None,
-        Parameter(
-            help="A file that records what was paid, for --key, and so that a lost request can be settled "
-            "with resolve. It is created if it does not exist."
-        ),
-    ] = None
+    Parameters
+    ----------
+    wait
+        Wait until the look is ready (the default), or print its ref at once.
+    timeout
+        The most seconds to wait (900).
+    out
+        Save the picture in this file, or in this folder (ends in a slash).
+    key
+        A name of your own for this look. With the same key and store it is paid for once, however often the
+        command runs.
+    store
+        A file that records what was paid, for --key, and so that a lost request can be settled with resolve.
+        It is created if it does not exist.
+    """
+
+    wait: bool = True
+    timeout: float = 900.0
+    out: str | None = None
+    key: str | None = None
+    store: str | None = None
 
     def check(self) -> None:
         """Raise `ConfigurationError` for what would fail only after the look was paid for."""

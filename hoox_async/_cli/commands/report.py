@@ -12,7 +12,7 @@ from hoox_async import HooxError, LookDetails
 from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit
-from ..options import Output, StoreConnection, program
+from ..options import Output, StoreConnection
 from ..pictures import read_picture_index
 from ..selection import OnlyOption, Selection, parse_only, select_outcomes
 from ..stores import (
@@ -25,7 +25,7 @@ from ..stores import (
     store_of,
     store_words,
 )
-from ..terminal import Terminal, require_modules
+from ..terminal import Terminal, program, require_modules
 from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
 _PICKS_FILE = "picks.json"

@@ -15,9 +15,9 @@ from hoox_async import ConfigurationError, Endpoint
 from hoox_async._core.formatting import format_amount, format_count, format_credits
 
 from ..exit_codes import Exit
-from ..options import Output, command_line
+from ..options import Output
 from ..signals import stop_on_signals
-from ..terminal import Terminal, one_line
+from ..terminal import Terminal, command_line, one_line
 
 if TYPE_CHECKING:
     from hoox_async.sandbox import Fault, Sandbox

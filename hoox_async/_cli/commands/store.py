@@ -25,7 +25,7 @@ from hoox_async import (
 from hoox_async._core.formatting import format_amount, format_count, format_credits
 
 from ..exit_codes import Exit
-from ..options import Connection, Output, command_line
+from ..options import Connection, Output
 from ..stores import (
     DEFAULT_LOCATION,
     DEFAULT_SCHEMA,
@@ -37,7 +37,7 @@ from ..stores import (
     source_of,
     store_of,
 )
-from ..terminal import SCHEMES
+from ..terminal import SCHEMES, command_line
 
 _WARNING = (  # of a lost -wal
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "

@@ -32,7 +32,7 @@ from hoox_async._core.intents.outcomes import is_awaited
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import error_record, unknown_record
-from ..options import Output, StoreConnection, command_line
+from ..options import Output, StoreConnection
 from ..stores import (
     AnyStore,
     DatabaseStore,
@@ -44,7 +44,7 @@ from ..stores import (
     store_of,
     store_words,
 )
-from ..terminal import Terminal, one_line, require_modules, shorten_list
+from ..terminal import Terminal, command_line, one_line, require_modules, shorten_list
 from ..unknown_requests import read_looks, resolve_words, with_new_avatars
 
 _FOUND_ELSEWHERE = {
