@@ -35,26 +35,15 @@ def run(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")
     try:
         return _dispatch(argv)
-    except _Misuse as error:
-        return _report(f"{error} Try --help.", Exit.USE, {"type": "Misuse", "code": None}, argv=argv)
     except BrokenPipeError:
         # the reader of stdout is gone; flushing the rest of the buffer at exit must not raise again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNFINISHED
-    except KeyboardInterrupt:
-        return _report("interrupted", Exit.UNFINISHED, {"type": "Interrupted", "code": None}, argv=argv)
-    except HooxError as error:
-        known = {"type": type(error).__name__, "code": getattr(error, "code", None)}
-        return _report(_message(error), code_of(error), {**known, "charged": error.charged}, argv=argv)
-    except OSError as error:
-        known = {"type": type(error).__name__, "code": None}
-        return _report(_message(error), code_of(error), known, argv=argv)
-    except Exception as error:
-        text = f"unexpected {type(error).__name__}: {error}; this is a bug in hoox-async, please report it"
-        return _report(text, Exit.USE, {"type": type(error).__name__, "code": None}, argv=argv)
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error, argv)
 
 
-class _Misuse(Exception):
+class Misuse(Exception):
     """The command line is not one that the program knows."""
 
 
@@ -76,7 +65,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         words = store_first(_with_stdin(argv, STDIN))
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        raise _Misuse(_without_type_names(str(error))) from None
+        raise Misuse(_without_type_names(str(error))) from None
     try:
         found = command(*bound.args, **bound.kwargs)
     finally:
@@ -121,25 +110,37 @@ _NAMED_FIRST = re.compile(rf"^({'|'.join(_OPTIONS)})(?:\[\d+\])?: ")
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, OutcomeUnknown):
-        text = str(error).removesuffix("; it may have been charged")
-        return f"{text}. It may have been paid for; nothing more was sent"
-    if isinstance(error, InsufficientCredits):
-        return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
-    if isinstance(error, KeyConflict):
-        return f"{error}. Nothing was paid; for another look give another --key"
-    if isinstance(error, OSError) and not isinstance(error, HooxError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    text = in_words_of_the_command_line(str(error))
-    if isinstance(error, ConfigurationError | InvalidRequest):
-        text = _NAMED_FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", text, count=1)
-    return text
+    """What an error says to the user of a command."""
+    match error:
+        case Misuse():
+            return f"{error} Try --help."
+        case KeyboardInterrupt():
+            return "interrupted"
+        case OutcomeUnknown():
+            text = str(error).removesuffix("; it may have been charged")
+            return f"{text}. It may have been paid for; nothing more was sent"
+        case InsufficientCredits():
+            return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
+        case KeyConflict():
+            return f"{error}. Nothing was paid; for another look give another --key"
+        case ConfigurationError() | InvalidRequest():
+            text = in_words_of_the_command_line(str(error))
+            return _NAMED_FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", text, count=1)
+        case HooxError():
+            return in_words_of_the_command_line(str(error))
+        case OSError():
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"unexpected {type(error).__name__}: {error}; this is a bug in hoox-async, please report it"
 
 
-def _report(text: str, code: Exit, error: dict[str, object], *, argv: Sequence[str]) -> Exit:
+def _report(error: BaseException, argv: Sequence[str]) -> Exit:
     """Write an error: for people to stderr, and for programs to stdout."""
-    text = without_urls(text, argv)
+    text, code = without_urls(_message(error), argv), code_of(error)
     print(f"hoox-async: {sanitize(text)}", file=sys.stderr)
     if "--json" in argv:
-        print(json.dumps({"event": "error", **error, "message": text, "exit": int(code)}), flush=True)
+        name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        known = {"type": name, "code": getattr(error, "code", None) if isinstance(error, HooxError) else None}
+        charged = {"charged": error.charged} if isinstance(error, HooxError) else {}
+        record = {"event": "error", **known, **charged, "message": text, "exit": int(code)}
+        print(json.dumps(record), flush=True)
     return code

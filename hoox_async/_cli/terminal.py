@@ -72,6 +72,11 @@ class Terminal:
         """Write to stderr what has to be read: a failure, or how to go on."""
         _print(self.err, text)
 
+    def suggest(self, text: str, *words: str) -> None:
+        """Write what can be done next, as a notice, and the command of this program that does it."""
+        self.notice(text)
+        self.notice(f"  {command_line(*words)}")
+
     def result(self, text: str = "") -> None:
         """Write a result for people: to stdout, or to stderr if JSON goes to stdout."""
         _print(self.err if self.as_json else self._out, text)

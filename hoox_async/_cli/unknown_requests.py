@@ -1,9 +1,10 @@
-"""What a page shows of unknowns: the looks that they may have made, and the command that settles one."""
+"""The unknowns of a store, the looks that they may have made, and the command that settles one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import attrs
 
@@ -19,9 +20,10 @@ from hoox_async import (
     PrunedRequest,
     Unknown,
 )
+from hoox_async._core.intents.outcomes import undecided
 
 from .options import StoreConnection
-from .stores import store_words
+from .stores import AnyStore, DatabaseStore, read_report, store_words
 from .terminal import program
 
 _MOST_AVATARS = 8  # of one unknown, that are read one by one
@@ -34,7 +36,44 @@ def resolve_words(given: str, connection: StoreConnection) -> list[str]:
     return [*program(), "resolve", *connection.arguments(), *location, shown]
 
 
-async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
+async def find_unknowns(
+    connection: StoreConnection, store: AnyStore, *, with_looks: bool = False
+) -> tuple[list[Unknown], list[LookDetails]]:
+    """The unknowns that can be decided about, and ``with_looks`` what the API says of looks that they show.
+
+    A database is opened only for looks of unknowns that it has: else nothing is made in it.
+    """
+    if isinstance(store, DatabaseStore):
+        recorded = await recorded_unknowns(store)
+        if not (with_looks and recorded):
+            return recorded, []
+    async with connection.session(store=store, poll="awaited") as session:
+        found = await session.unknowns()
+        return found, await _read_looks(session, found) if with_looks else []
+
+
+async def recorded_unknowns(store: AnyStore) -> list[Unknown]:
+    """The same from the store alone: without a request, also while another process has it open."""
+    now = datetime.now(UTC)
+    return [_unknown_of(outcome) for outcome in undecided(await read_report(store), now)]
+
+
+def _unknown_of(outcome: Outcome) -> Unknown:
+    assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
+    assert outcome.attempt is not None, "what is unknown was sent"
+    return Unknown(
+        outcome.key,
+        outcome.request,
+        outcome.attempt,
+        outcome.submitted_at,
+        outcome.candidates,
+        outcome.older,
+        unlisted=outcome.unlisted,
+        delivered=outcome.delivered,
+    )
+
+
+async def _read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
     """The looks of the avatars of candidates and of edited looks; where those are many, all of the workspace.
 
     Takes one request for each such avatar, and two where an avatar was lost or the avatars are many. What

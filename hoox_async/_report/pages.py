@@ -15,13 +15,13 @@ import anyio.to_thread
 
 from .._api.requests import FREE
 from .._core.formatting import format_amount, format_duration
-from .._core.intents.outcomes import STATE_EXPLANATIONS
+from .._core.intents.outcomes import STATE_EXPLANATIONS, undecided
 from .._io.clock import Clock, running_loop
 from ..errors import ConfigurationError
 from .jsonl import write_atomically
 from .look_cards import count_too_small, moment, sections
 from .page_pictures import SheetPicture, collect_pictures
-from .unknowns import UnknownCard, decide_command, looks_of_unknowns, undecided, unknown_cards
+from .unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
 PICKS_FILE = "picks.json"
 NO_COMMANDS: Mapping[str, Sequence[str]] = {}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import Format, LookEdit
 from .._core.formatting import format_credits
-from .._core.intents.outcomes import Outcome, OutcomeState, is_awaited
+from .._core.intents.outcomes import Outcome, OutcomeState, undecided
 from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
 from .page_pictures import SheetPicture
 
@@ -75,15 +75,6 @@ def unknown_cards(
     return [
         _card(outcome, sources.get(outcome.key), details, pictures, resolve_command)
         for outcome in undecided(outcomes, now)
-    ]
-
-
-def undecided(outcomes: Iterable[Outcome], now: datetime) -> list[Outcome]:
-    """The unknowns, without those whose answer a process may still be waiting for."""
-    return [
-        outcome
-        for outcome in outcomes
-        if outcome.state is OutcomeState.UNKNOWN and not is_awaited(outcome, now)
     ]
 
 

@@ -35,7 +35,7 @@ from ..exit_codes import Exit, is_access
 from ..options import Output, StoreConnection
 from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_report, store_words
-from ..terminal import Terminal, command_line, sanitize
+from ..terminal import Terminal, sanitize
 
 if TYPE_CHECKING:
     from hoox_async._conformance import Check, Observations, Plan, Receiver, Report
@@ -417,6 +417,5 @@ def _say_what_stays(
         terminal.notice(f"the avatars {ids} ({NAME!r}) stay until you delete them on the site")
     at_risk = sum((one.at_risk for one in seen.purchases), Decimal(0))
     if at_risk and store is not None:
-        terminal.notice(f"{format_credits(at_risk)} may have been paid, for no answer. Look at it with:")
-        shown = command_line("unknowns", *store_words(store), *connection.arguments())
-        terminal.notice(f"  {shown}")
+        text = f"{format_credits(at_risk)} may have been paid, for no answer. Look at it with:"
+        terminal.suggest(text, "unknowns", *store_words(store), *connection.arguments())

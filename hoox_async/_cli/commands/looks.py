@@ -24,7 +24,7 @@ from ..exit_codes import Exit, code_of, is_access
 from ..json_output import details_record, error_record, look_record
 from ..options import Connection, Output
 from ..pictures import save
-from ..terminal import Terminal, command_line, one_line
+from ..terminal import Terminal, one_line
 
 
 def status(*look: str, connection: Connection = Connection(), output: Output = Output()) -> int:
@@ -84,9 +84,9 @@ def wait(
     try:
         return asyncio.run(ask())
     except KeyboardInterrupt:
-        terminal.notice("interrupted; nothing is lost. Go on with:")
         saving = ["--out", out] if out is not None else []
-        terminal.notice("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
+        words = (*map(str, refs), *saving, *connection.arguments())
+        terminal.suggest("interrupted; nothing is lost. Go on with:", "wait", *words)
         return Exit.UNFINISHED
 
 

@@ -40,7 +40,7 @@ from ..options import Output, StoreConnection
 from ..pictures import free_name, in_the_way, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import AnyStore, key_words, named_store, read_report
-from ..terminal import Terminal, command_line
+from ..terminal import Terminal
 from ..waiting import ApiWatch, Waiting
 
 
@@ -254,19 +254,16 @@ def _make_look(
     accepted = _AcceptedHook(terminal)
     if before is not None:
         accepted.ref = before.ref
-    trouble = ApiWatch()
+    trouble, connected = ApiWatch(), connection.arguments()
     session = connection.session(store=store, hooks=[accepted, trouble])
     try:
         return asyncio.run(_submit_and_wait(session, request, options, before, terminal, trouble))
     except OutcomeUnknown as error:
         if store is not None and error.key is not None:
-            terminal.notice("Decide about it with:")
-            terminal.notice(
-                "  " + command_line("resolve", *key_words(store, error.key), *connection.arguments())
-            )
+            terminal.suggest("Decide about it with:", "resolve", *key_words(store, error.key), *connected)
         else:
-            terminal.notice("Before you send it again, see whether the workspace has it:")
-            terminal.notice("  " + command_line("looks", *connection.arguments()))
+            text = "Before you send it again, see whether the workspace has it:"
+            terminal.suggest(text, "looks", *connected)
         raise
     except (ApiError, NotSent) as error:
         if accepted.ref is None and error.charged == "no" and not isinstance(error, InsufficientCredits):
@@ -277,11 +274,11 @@ def _make_look(
             raise
         moment = "yet" if isinstance(error, WaitTimeout) else "when interrupted"
         cause = f" ({error.cause})" if isinstance(error, WaitTimeout) and error.cause else ""
-        terminal.notice(f"not ready {moment}{cause}; go on with:")
+        text = f"not ready {moment}{cause}; go on with:"
     except _PictureNotSaved as error:
-        terminal.notice(f"{error}; save it with:")
+        text = f"{error}; save it with:"
     saving = ["--out", free_name(options.out)] if options.out is not None else []
-    terminal.notice("  " + command_line("wait", str(accepted.ref), *saving, *connection.arguments()))
+    terminal.suggest(text, "wait", str(accepted.ref), *saving, *connected)
     return Exit.UNFINISHED
 
 

@@ -26,7 +26,7 @@ from ..stores import (
     store_words,
 )
 from ..terminal import Terminal, program, require_modules
-from ..unknown_requests import read_looks, resolve_words, with_new_avatars
+from ..unknown_requests import find_unknowns, resolve_words, with_new_avatars
 
 _PICKS_FILE = "picks.json"
 _LINE_SECONDS = 5.0
@@ -93,7 +93,12 @@ async def _write(
         terminal.say(str(found))
     looks: list[LookDetails] = []
     if found.unknown and download and not isinstance(store, DatabaseStore):
-        looks = await _ask_for_looks(connection, store, terminal)
+        try:
+            _, looks = await find_unknowns(connection, store, with_looks=True)
+        except HooxError as error:
+            terminal.notice(
+                f"the looks that unknown requests may have made are shown without pictures: {error}"
+            )
         # with the candidates that were found just now
         found = select_outcomes(await read_report(store), selection)
     given = {
@@ -161,15 +166,3 @@ def _picks_commands(store: AnyStore, typed: str, connection: StoreConnection) ->
         in_4k = [*program(), "batch", *words, *chosen, "--4k", "--out", "finals", *connected]
         commands["Make them in 4K (paid)"] = in_4k
     return commands
-
-
-async def _ask_for_looks(
-    connection: StoreConnection, store: AnyStore, terminal: Terminal
-) -> list[LookDetails]:
-    """The looks that unknowns may have made. Says so if they can't be asked for."""
-    try:
-        async with connection.session(store=store, poll="awaited") as session:
-            return await read_looks(session, await session.unknowns())
-    except HooxError as error:
-        terminal.notice(f"the looks that unknown requests may have made are shown without pictures: {error}")
-        return []

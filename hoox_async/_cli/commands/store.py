@@ -37,7 +37,7 @@ from ..stores import (
     source_of,
     store_of,
 )
-from ..terminal import SCHEMES, command_line
+from ..terminal import SCHEMES
 
 _WARNING = (  # of a lost -wal
     "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
@@ -155,8 +155,7 @@ def recover(
     known = len(asyncio.run(BatchReport.open(path)))
     terminal.record("recovered", path=str(path), known=known)
     terminal.result(f"{path} is recovered; {format_count(known, 'request')} found in it")
-    terminal.notice("Before you run anything again, see which looks the workspace has:")
-    terminal.notice("  " + command_line("looks"))
+    terminal.suggest("Before you run anything again, see which looks the workspace has:", "looks")
     return Exit.READY
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -23,19 +22,16 @@ from hoox_async import (
     LookRef,
     Outcome,
     OutcomeState,
-    PrunedRequest,
     StoreLocked,
     Unknown,
 )
 from hoox_async._core.formatting import format_count, format_credits
-from hoox_async._core.intents.outcomes import is_awaited
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import error_record, unknown_record
 from ..options import Output, StoreConnection
 from ..stores import (
     AnyStore,
-    DatabaseStore,
     StoreArgument,
     beside,
     campaign_name,
@@ -44,8 +40,8 @@ from ..stores import (
     store_of,
     store_words,
 )
-from ..terminal import Terminal, command_line, one_line, require_modules, shorten_list
-from ..unknown_requests import read_looks, resolve_words, with_new_avatars
+from ..terminal import Terminal, one_line, require_modules, shorten_list
+from ..unknown_requests import find_unknowns, recorded_unknowns, resolve_words, with_new_avatars
 
 _FOUND_ELSEWHERE = {
     "copies": "looks of the copy that the API made of the public avatar",
@@ -83,24 +79,25 @@ def unknowns(
     if folder is not None:
         require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the page")
     try:
-        found, written = asyncio.run(_list_unknowns(connection, path, folder, store))
+        found, looks = asyncio.run(find_unknowns(connection, path, with_looks=folder is not None))
     except StoreLocked as error:
         terminal.notice(f"{error}. Nothing is asked for; what is recorded:")
-        found, written = asyncio.run(_recorded_unknowns(connection, path, folder, store))
+        found, looks = asyncio.run(recorded_unknowns(path)), []
     for unknown in found:
         terminal.record("unknown", **unknown_record(unknown))
         if not output.json:
             _show_unknown(unknown, terminal)
     if not found:
         terminal.say("nothing is unknown")
-    if written is not None:
-        terminal.record("page", page=str(written))
-        terminal.result(str(written))
-        if open_page:
-            _show_page(written, terminal)
+    if folder is not None:
+        page = asyncio.run(_write_page(path, folder, looks, resolve_words(store, connection)))
+        terminal.record("page", page=str(page))
+        terminal.result(str(page))
+        if open_page and not webbrowser.open(page.resolve().as_uri()):
+            terminal.notice("no browser could be started: open the page yourself")
     if not found:
         return Exit.READY
-    _show_next(found, store, connection, terminal, has_page=written is not None)
+    _show_next(found, store, connection, terminal, has_page=folder is not None)
     return Exit.UNFINISHED
 
 
@@ -108,66 +105,14 @@ def _show_next(
     found: list[Unknown], store: str, connection: StoreConnection, terminal: Terminal, *, has_page: bool
 ) -> None:
     """Show the commands that decide. ``store`` is as it was typed."""
-    shown = store_words(store, connection.location)
+    connected = connection.arguments()
     if not has_page and any(unknown.candidates for unknown in found):
-        terminal.notice("To decide by looking at the pictures:")
-        terminal.notice("  " + command_line("unknowns", *shown, "--open", *connection.arguments()))
+        shown = store_words(store, connection.location)
+        terminal.suggest("To decide by looking at the pictures:", "unknowns", *shown, "--open", *connected)
     how = "Decide on the page, save the decisions, and run" if has_page else "To decide about one (it asks)"
-    key = "@decisions.json" if has_page else found[0].key
-    terminal.notice(f"{format_count(len(found), 'request')} may have been paid for. {how}:")
-    words = key_words(store, key, connection.location)
-    terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
-
-
-async def _list_unknowns(
-    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
-) -> tuple[list[Unknown], Path | None]:
-    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed.
-
-    A database is opened only for a page that has something to show: else nothing is made in it.
-    """
-    if isinstance(store, DatabaseStore) and (folder is None or not await _read_unknowns(store)):
-        return await _recorded_unknowns(connection, store, folder, given)
-    async with connection.session(store=store, poll="awaited") as session:
-        found = await session.unknowns()
-        if folder is None:
-            return found, None
-        looks = await read_looks(session, found)
-        words = resolve_words(given or str(store), connection)
-        return found, await _write_page(store, folder, looks, words)
-
-
-async def _recorded_unknowns(
-    connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
-) -> tuple[list[Unknown], Path | None]:
-    """As `_list_unknowns`, from the store alone: without a request, and while another process has it open."""
-    found = await _read_unknowns(store)
-    words = resolve_words(given or str(store), connection)
-    return found, await _write_page(store, folder, [], words) if folder is not None else None
-
-
-async def _read_unknowns(store: AnyStore) -> list[Unknown]:
-    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key.
-
-    Those that may still be answered are left out, as `HooxSession.unknowns` does.
-    """
-    found, now = (await read_report(store)).in_state(OutcomeState.UNKNOWN), datetime.now(UTC)
-    return [_unknown_of(outcome) for outcome in found if not is_awaited(outcome, now)]
-
-
-def _unknown_of(outcome: Outcome) -> Unknown:
-    assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
-    assert outcome.attempt is not None, "what is unknown was sent"
-    return Unknown(
-        outcome.key,
-        outcome.request,
-        outcome.attempt,
-        outcome.submitted_at,
-        outcome.candidates,
-        outcome.older,
-        unlisted=outcome.unlisted,
-        delivered=outcome.delivered,
-    )
+    text = f"{format_count(len(found), 'request')} may have been paid for. {how}:"
+    words = key_words(store, "@decisions.json" if has_page else found[0].key, connection.location)
+    terminal.suggest(text, "resolve", *words, *connected)
 
 
 def _show_unknown(unknown: Unknown, terminal: Terminal) -> None:
@@ -210,12 +155,6 @@ async def _write_page(
     )
 
 
-def _show_page(page: Path, terminal: Terminal) -> None:
-    """Open the page in the user's browser."""
-    if not webbrowser.open(page.resolve().as_uri()):
-        terminal.notice("no browser could be started: open the page yourself")
-
-
 def resolve(
     store: StoreArgument,
     key: str,
@@ -254,7 +193,7 @@ def resolve(
     if verdict is not None:
         decided = Decision(key, attempt, parse_verdict(verdict))
         return asyncio.run(_settle_one(connection, path, decided, terminal))
-    unknown = _find(asyncio.run(_list_unknowns(connection, path))[0], key)
+    unknown = _find(asyncio.run(find_unknowns(connection, path))[0], key)
     terminal.record("unknown", **unknown_record(unknown))
     if not output.json:
         _show_unknown(unknown, terminal)
@@ -422,8 +361,7 @@ def _carry_out_file(
         return Exit.UNFINISHED
     is_campaign = isinstance(store, Path) and Path(given) != store
     if is_campaign and any(decision.verdict != "drop" for decision in plan.to_do):
-        terminal.notice("The campaign goes on with:")
-        terminal.notice("  " + command_line("batch", given, *connection.arguments()))
+        terminal.suggest("The campaign goes on with:", "batch", given, *connection.arguments())
     return Exit.UNFINISHED if code is Exit.READY and plan.outdated else code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -118,6 +118,15 @@ class Outcome:
 def is_awaited(outcome: Outcome, now: datetime) -> bool:
     """Whether it was sent, and whoever sent it may still be waiting for the answer."""
     return outcome.answer_by is not None and now < outcome.answer_by
+
+
+def undecided(outcomes: Iterable[Outcome], now: datetime) -> list[Outcome]:
+    """The unknowns, without those whose answer a process may still be waiting for."""
+    return [
+        outcome
+        for outcome in outcomes
+        if outcome.state is OutcomeState.UNKNOWN and not is_awaited(outcome, now)
+    ]
 
 
 def seconds_of(done: Intent | Outcome) -> float | None:
