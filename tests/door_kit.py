@@ -16,6 +16,5 @@ NEW = {"avatar_id": "avtr_1", "look_id": "look_2"}
 
 @asynccontextmanager
 async def session_on(**options: Any) -> AsyncIterator[HooxSession]:
-    options.setdefault("base_url", BASE)
-    async with HooxSession(KEY, **options) as session:
+    async with HooxSession(KEY, **{"base_url": BASE, "requests_per_minute": 6_000, **options}) as session:
         yield session

@@ -99,6 +99,7 @@ class CancellingStore(MemoryLedger):
 
 
 @pytest.mark.parametrize(("times", "state"), [(1, "unsent"), (100, "unknown")])
+@pytest.mark.fast_clock
 async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: int, state: str) -> None:
     """A CancelledError of the store ends only its item, which is UNKNOWN where the store repeats it."""
     async with (

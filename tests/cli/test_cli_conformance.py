@@ -292,6 +292,7 @@ def test_a_list_of_another_form_matters(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(401, "invalid_api_key"), (403, "plan_required"), (404, "SPACE_NOT_FOUND")]
 )
+@pytest.mark.fast_clock
 def test_a_refused_key_or_plan_ends_with_code_3(serve: Serve, status: int, code: str) -> None:
     """If the API refuses the key or the plan, the other steps are skipped; the report and code 3 come out."""
     cli = serve()

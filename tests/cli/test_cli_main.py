@@ -143,6 +143,7 @@ def test_errors_are_json_too(cli: Cli, argv: tuple[str, ...], code: int, kind: s
     assert done.err == f"hoox-async: {error['message']}\n"
 
 
+@pytest.mark.fast_clock
 def test_an_api_error_is_json_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the API has its code and says whether it was charged."""
     monkeypatch.setenv("HOOX_API_KEY", "hx_live_wrong")

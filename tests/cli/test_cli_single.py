@@ -135,6 +135,7 @@ def test_edit_sends_what_was_typed(cli: Cli) -> None:
     assert done.of("look")[0]["status"] == "ready"
 
 
+@pytest.mark.fast_clock
 def test_a_refused_request_says_that_nothing_was_paid(cli: Cli) -> None:
     """An `edit` that the API refuses, or a server that can't be reached, is told together with its cost."""
     refused = cli("edit", "avtr_none:look_none", "a scene")
@@ -291,6 +292,7 @@ def test_check_of_another_server(cli: Cli) -> None:
     assert "a server answers there, but it is not the API" in done.err
 
 
+@pytest.mark.fast_clock
 def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:
     """`check` with a wrong key ends with code 3 and one line that does not show the key."""
     secret = tmp_path / "key"

@@ -211,6 +211,7 @@ def test_what_is_shown_is_not_logged_as_well(caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == ["logged"]
 
 
+@pytest.mark.fast_clock
 def test_wait_names_the_cause_instead_of_pending(cli: Cli) -> None:
     """`wait` whose status requests fail says why with code 4, and shows no status that nobody reported."""
     cli.sandbox.fail_next("status", Fault.BAD_GATEWAY, times=100)
@@ -224,6 +225,7 @@ def test_wait_names_the_cause_instead_of_pending(cli: Cli) -> None:
     assert "pending" not in done.out + done.err
 
 
+@pytest.mark.fast_clock
 def test_create_names_the_cause_of_a_wait_that_ended(cli: Cli) -> None:
     """`create` whose look is paid for and cannot be asked about says why, and how to go on."""
     cli.sandbox.fail_next("status", Fault.BAD_GATEWAY, times=100)

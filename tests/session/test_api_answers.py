@@ -198,6 +198,7 @@ async def test_a_look_that_is_only_slow_has_no_cause() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.BAD_GATEWAY], ids=lambda fault: fault.name)
+@pytest.mark.fast_clock
 async def test_no_message_has_the_name_of_a_class(fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
     """Errors, events and log lines of a failed read and a lost paid request hold no name of an exception."""
     events: list[Event] = []

@@ -181,7 +181,7 @@ async def test_closing_on_another_loop_is_refused() -> None:
             return "refused"
 
         assert await asyncio.to_thread(close) == "refused"
-        assert session.quota.limit == 100
+        assert session.quota.limit == 6_000
 
 
 async def test_a_session_can_be_closed_twice() -> None:

@@ -55,7 +55,7 @@ async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: Le
     Ids and keys that are no plain text are `InvalidRequest`, without a request. In a batch such an item is
     rejected, and the others are sent.
     """
-    space = Space(rng=Random(1), requests_per_minute=None, duration=lambda *_: 0.1)
+    space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(
         space.api_key, transport=InProcessTransport(space), store=closed, requests_per_minute=60_000
     ) as session:
@@ -71,8 +71,8 @@ async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: Le
             BatchItem(NUL, LookEdit(SOURCE, "x")),
             BatchItem("good", LookEdit(SOURCE, NUL)),
         ]
-        report = await BatchRunner(session).run(items)
-        assert [outcome.state.value for outcome in report] == ["rejected", "rejected", "ready"]
+        report = await BatchRunner(session, look_timeout=0.01).run(items)
+        assert [outcome.state.value for outcome in report] == ["rejected", "rejected", "pending"]
         stored = await closed.get(tuple(REQUESTS))
         assert {key: intent.request for key, intent in stored.items()} == REQUESTS
     assert len(space.ledger) == len(REQUESTS) + 1
