@@ -22,7 +22,7 @@ PACKAGE = "hoox_async"
 
 # From the bottom to the top. A room imports from the floors below it and from the rooms to its left.
 FLOORS: Sequence[Sequence[str]] = (
-    ("_version", "errors", "_tracebacks"),
+    ("_version", "errors", "_tracebacks", "_checks"),
     ("_api",),
     ("_core",),
     ("events", "_io", "webhooks"),

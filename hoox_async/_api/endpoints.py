@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeGuard
 
+from .._checks import argument
 from ..errors import InvalidRequest
 from .models import ID, LookRef, is_id
 from .requests import LookEdit, Request, sent_content
@@ -149,7 +150,7 @@ def list_request(filters: Mapping[str, object]) -> WireRequest:
         if value is None:
             continue
         if name in _SWITCHES:
-            params[_SWITCHES[name]] = _switch(name, value)
+            params[_SWITCHES[name]] = "true" if argument.flag(name, value) else "false"
         else:
             params[name] = _choice(name, value)
     return WireRequest(Endpoint.LIST, "GET", "avatar/list", params, max_bytes=LIST_BYTES)
@@ -160,12 +161,6 @@ def _path_segment(field: str, value: object) -> str:
     if not is_id(value) or not value.strip(". ") or any(c in "/\\" for c in value):
         raise InvalidRequest(field, value, f"an id as the API gave it, without slashes, {ID}")
     return value
-
-
-def _switch(name: str, value: object) -> str:
-    if not isinstance(value, bool):
-        raise InvalidRequest(name, value, "True or False")
-    return "true" if value else "false"
 
 
 def _choice(name: str, value: object) -> str:

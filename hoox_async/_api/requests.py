@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .._checks import argument
 from ..errors import InvalidRequest
 from .frozen import FrozenDict, frozen, frozen_json
 from .models import HasRef, LookRef, ref_in
@@ -62,20 +63,12 @@ AnyStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference", "
 AnyFormat = Format | Literal["vertical", "horizontal"]
 AnyResolution = Resolution | Literal["1K", "2K", "4K"]
 
-_E = TypeVar("_E", bound=StrEnum)
 _R = TypeVar("_R", bound="_Common")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _enum(kind: type[_E], value: Any, field: str) -> _E:
-    for member in kind:
-        if value == member.value:
-            return member
-    raise InvalidRequest(field, value, "one of " + ", ".join(member.value for member in kind))
-
-
 def _style(value: AnyStyle) -> Style:
-    return _enum(Style, value, "style")
+    return argument.choice("style", value, Style)
 
 
 def _style_or_none(value: AnyStyle | None) -> Style | None:
@@ -83,7 +76,7 @@ def _style_or_none(value: AnyStyle | None) -> Style | None:
 
 
 def _format(value: AnyFormat) -> Format:
-    return _enum(Format, value, "format")
+    return argument.choice("format", value, Format)
 
 
 def _format_or_none(value: AnyFormat | None) -> Format | None:
@@ -92,22 +85,20 @@ def _format_or_none(value: AnyFormat | None) -> Format | None:
 
 def checked_resolution(value: AnyResolution) -> Resolution:
     """The resolution of this name. Raises `InvalidRequest` if there is none."""
-    return _enum(Resolution, value, "resolution")
+    return argument.choice("resolution", value, Resolution)
 
 
 def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidRequest(attribute.name, value, "text that is not empty")
+    argument.text(attribute.name, value)
 
 
 def _check_text_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
-        _check_text(instance, attribute, value)
+        argument.text(attribute.name, value)
 
 
 def _check_bool(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidRequest(attribute.name, value, "True or False")
+    argument.flag(attribute.name, value)
 
 
 def _check_url(field: str, value: object, wanted: str, *, secret: bool = False) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from .._core.intents.budget import Budget, Credits, credits_from, plain_credits
+from .._checks import option
+from .._core.intents.budget import Budget, Credits, plain_credits
 from .._core.intents.intent import Intent, IntentState
 from ..errors import ConfigurationError
 from .progress import ProgressCallback
@@ -43,27 +44,24 @@ class BatchOptions(NamedTuple):
 
     def check(self) -> None:
         """Raise `ConfigurationError` for an option that makes no sense."""
-        _check_count("max_in_flight", self.max_in_flight)
+        option.whole("max_in_flight", self.max_in_flight, least=1)
         if self.max_failures is not None:
-            _check_count("max_failures", self.max_failures)
+            option.whole("max_failures", self.max_failures, least=1)
         if self.max_credits is not None:
-            Budget(self.max_credits)
-        if self.budget is not None and not isinstance(self.budget, Budget):
-            raise ConfigurationError(f"budget: {type(self.budget).__name__} is not a Budget")
-        timeout = self.look_timeout
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            raise ConfigurationError(f"look_timeout: {timeout!r} is not a number of seconds above 0")
+            option.credits("max_credits", self.max_credits)
+        option.instance("budget", self.budget, Budget | None, "a Budget, or None")
+        option.seconds("look_timeout", self.look_timeout, endless=True)
         if self.progress is not None and (
             not callable(self.progress) or inspect.iscoroutinefunction(self.progress)
         ):
-            raise ConfigurationError(f"progress: {type(self.progress).__name__} is not a plain function")
-        _check_choice("on_unknown", self.on_unknown, ("hold", "resend"))
-        _check_choice("changed", self.changed, ("error", "keep", "redo"))
+            raise option.error("progress", self.progress, "a plain function, or None")
+        option.choice("on_unknown", self.on_unknown, get_args(OnUnknown))
+        option.choice("changed", self.changed, get_args(Changed))
 
     def check_shared(self) -> None:
         """Raise `ConfigurationError` for a cap that would not hold for all processes of a shared store."""
         if self.max_credits is not None:
-            cap = plain_credits(credits_from("max_credits", self.max_credits))
+            cap = plain_credits(option.credits("max_credits", self.max_credits))
             raise ConfigurationError(
                 "max_credits: other processes use the same store, and this cap would not count what they "
                 f'spend: use budget=Budget({cap}, name="…"), which the store keeps for all of them'
@@ -99,18 +97,6 @@ class BatchOptions(NamedTuple):
 def retry_states(retry: Iterable[Any]) -> frozenset[IntentState]:
     """The states of intents that these words (or `OutcomeState`\\ s) mean. Raises `ConfigurationError`."""
     if not isinstance(retry, Iterable):
-        raise ConfigurationError(f"retry: {retry!r} is not a list of states")
+        raise option.error("retry", retry, "a list of states")
     words = [retry] if isinstance(retry, str) else list(retry)
-    for word in words:
-        _check_choice("retry", word, tuple(_RETRY))
-    return frozenset(_RETRY[str(word)] for word in words)
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name}: {value!r} is not a whole number above 0")
-
-
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigurationError(f"{name}: {value!r} is not one of " + ", ".join(allowed))
+    return frozenset(_RETRY[option.choice("retry", word, _RETRY)] for word in words)

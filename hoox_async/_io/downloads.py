@@ -20,7 +20,8 @@ import anyio.to_thread
 
 from .._api.models import LookRef
 from .._api.pictures import HEAD, ImageSize, Picture, begins_as_picture, image_size
-from ..errors import InvalidRequest, UnexpectedResponse
+from .._checks import argument
+from ..errors import UnexpectedResponse
 from .protocols import Fetched
 from .publishing import naming, publish_new
 
@@ -181,13 +182,6 @@ def _check_type(content_type: str) -> str:
     return SUFFIXES.get(content_type, ".img")
 
 
-def _can_be_path(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-
-
 async def refuse_existing(path: Path) -> None:
     """Raise `FileExistsError` if there is such a file."""
     await anyio.to_thread.run_sync(_refuse_existing, path)
@@ -237,8 +231,6 @@ def _publish(partial: Path, target: Path, overwrite: bool) -> None:
 
 async def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:
     """The path, and whether it is a folder: it is if it exists as one, or ends with a slash."""
-    text = os.fspath(path_or_folder) if isinstance(path_or_folder, str | os.PathLike) else None
-    if not isinstance(text, str) or not text or not _can_be_path(text):
-        raise InvalidRequest("path_or_folder", path_or_folder, "the path of a file or a folder")
+    text = argument.path("path_or_folder", path_or_folder, "the path of a file or a folder")
     path = Path(text)
     return path, text.endswith(("/", os.sep)) or await anyio.to_thread.run_sync(path.is_dir)

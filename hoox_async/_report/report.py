@@ -18,7 +18,8 @@ from .._api.requests import FREE, ImageAvatar
 from .._core.formatting import format_count, format_duration
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, explanation, outcome_of, seconds_of
-from .._io.ledger.opening import is_database
+from .._io.ledger.opening import file_path
+from .._io.ledger.postgres_url import is_database
 from .._tracebacks import short_tracebacks
 from .jsonl import REQUEST_KINDS, write_lines
 
@@ -72,7 +73,7 @@ class BatchReport:
                 return cls([outcome_of(intent) async for intent in records.stream()])
         from .._io.ledger.sqlite_reader import read_store
 
-        async with await read_store(store) as snapshot:
+        async with await read_store(file_path("store", store)) as snapshot:
             return cls([outcome_of(intent) async for intent in snapshot])
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from .._api.models import HasRef, Look, LookDetails, LookRef, ref_of
 from .._api.pictures import ImageSize, Picture, image_size, is_too_small, resolution_of
 from .._api.requests import KnownRequest, Resolution
 from .._api.responses import picture_urls
+from .._checks import argument
 from .._core.intents.intent import Intent
 from .._core.trouble import Sign, Trouble
 from .._io.clock import Clock
@@ -33,7 +34,7 @@ from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger
 from .._io.protocols import Transport
 from .._io.tasks import TaskSet
-from ..errors import HooxError, InvalidRequest, StoreError, UnexpectedResponse
+from ..errors import HooxError, StoreError, UnexpectedResponse
 from ..events import PictureSmaller
 from .jobs import JobRegistry
 from .reads import Reads
@@ -107,8 +108,7 @@ class Pictures:
     async def _save(
         self, look: HasRef | LookDetails, path_or_folder: str | os.PathLike[str], *, overwrite: bool
     ) -> Path:
-        if not isinstance(overwrite, bool):
-            raise InvalidRequest("overwrite", overwrite, "True or False")
+        argument.flag("overwrite", overwrite)
         path, is_folder = await picture_target(path_or_folder)
         name = file_name(ref_of(look)) if is_folder else None
         if name is None and not overwrite:

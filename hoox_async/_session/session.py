@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from .._api.endpoints import Choice
 from .._api.models import Avatar, HasRef, Look, LookDetails, QuotaSnapshot, ref_of
@@ -28,6 +28,7 @@ from .._api.requests import (
     shows_types,
     with_source_ref,
 )
+from .._checks import argument, option
 from .._core.intents.budget import Budget
 from .._core.intents.intent import IntentState, Unknown
 from .._core.intents.keys import KEY, is_key
@@ -39,11 +40,7 @@ from .._core.settings import (
     Timeouts,
     check_api_key,
     check_base_url,
-    check_flag,
-    check_poll,
-    check_rate,
     check_timeout,
-    check_wait,
 )
 from .._io.clock import running_loop
 from .._io.hooks import Hooks
@@ -103,15 +100,14 @@ class HooxSession:
         key = check_api_key(os.environ.get("HOOX_API_KEY") if api_key is None else api_key)
         self._hooks = Hooks(hooks)
         self._workspace = Workspace(
-            check_base_url(base_url), key, check_flag("new_key", new_key), self._hooks.kind
+            check_base_url(base_url), key, option.flag("new_key", new_key), self._hooks.kind
         )
-        self._limit = check_rate(requests_per_minute)
+        self._limit = option.whole("requests_per_minute", requests_per_minute, least=1)
+        option.instance("timeouts", timeouts, Timeouts | None, "a Timeouts, or None")
         self._timeouts = Timeouts() if timeouts is None else timeouts
-        if not isinstance(self._timeouts, Timeouts):
-            raise ConfigurationError(f"timeouts: expected a Timeouts, got {timeouts!r}")
-        self._poll: Poll = check_poll(poll)
+        self._poll: Poll = option.choice("poll", poll, get_args(Poll))
         if webhooks is not None and not callable(getattr(webhooks, "url_for", None)):
-            raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
+            raise option.error("webhooks", webhooks, "a WebhookHub, or None")
         self._webhooks = webhooks
         self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
@@ -238,13 +234,12 @@ class HooxSession:
         API accepted the request, ``error.ref`` is the look, and only writing that down failed.
         """
         runtime = self._ready()
-        if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
-            raise InvalidRequest("request", request, "a PromptAvatar, an ImageAvatar or a LookEdit")
+        kinds = PromptAvatar | ImageAvatar | LookEdit
+        argument.instance("request", request, kinds, "a PromptAvatar, an ImageAvatar or a LookEdit")
         if key is not None and not is_key(key):
             raise InvalidRequest("key", key, f"{KEY}, or None")
-        if not isinstance(budget, Budget | None):
-            raise InvalidRequest("budget", budget, "a Budget, or None")
-        max_wait = check_wait("max_wait", max_wait)
+        argument.instance("budget", budget, Budget | None, "a Budget, or None")
+        max_wait = argument.wait("max_wait", max_wait)
         if isinstance(request, LookEdit):
             request = with_source_ref(request)
             max_wait = await await_source(
@@ -451,9 +446,8 @@ class HooxSession:
         request cost nothing, the unknown stays as it was.
         """
         runtime = self._ready()
-        if not isinstance(budget, Budget | None):
-            raise InvalidRequest("budget", budget, "a Budget, or None")
-        max_wait = check_wait("max_wait", max_wait)
+        argument.instance("budget", budget, Budget | None, "a Budget, or None")
+        max_wait = argument.wait("max_wait", max_wait)
         intent = await runtime.submitter.resend(key, attempt, budget, max_wait)
         return runtime.registry.job_of(intent)
 
@@ -551,8 +545,7 @@ class HooxSession:
         as it has shown. Batches are not counted, since single submissions go first. Tell it a customer before
         you take the order, or refuse the order. Raises `InvalidRequest` for a count below 1.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InvalidRequest("count", count, "a whole number, 1 or more")
+        argument.whole("count", count, least=1)
         runtime = self._ready()
         return runtime.rate_limiter.expected_wait(count + runtime.submitter.hold.waiting)
 

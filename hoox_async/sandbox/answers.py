@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import attrs
 
+from .._checks import option
 from .avatars import FakeAvatar, FakeLook
-from .option_checks import check_words
 
 FAILURE_MESSAGE = "Edit failed"
 MODELS = ["standard", "premium", "ultra"]
@@ -45,6 +45,16 @@ class HttpResponse(NamedTuple):
     def json(self) -> Any:
         """The body, parsed."""
         return json.loads(self.body)
+
+
+def check_words(options: object) -> None:
+    """Check the fields of an options class whose type is a `Literal` or a flag."""
+    owner = type(options)
+    for name, kind in get_type_hints(owner).items():
+        if get_origin(kind) is Literal:
+            option.choice(f"{owner.__name__}.{name}", getattr(options, name), get_args(kind))
+        elif kind is bool:
+            option.flag(f"{owner.__name__}.{name}", getattr(options, name))
 
 
 @attrs.frozen(kw_only=True)

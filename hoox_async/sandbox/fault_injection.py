@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import attrs
 
 from .._api.endpoints import Endpoint
+from .._checks import argument, option
 from .answers import HttpResponse
-from .option_checks import check_number, invalid_option
 from .received_requests import RequestRecord
 
 FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
@@ -26,7 +26,8 @@ class Fault:
     """One way in which a request can fail.
 
     ``charges`` says whether the sandbox accepts (and charges) the request all the same. The constants are
-    the common faults; `status`, `slow`, `late` and `rate_limited` make others. A session waits for an answer
+    the common faults; `status`, `slow`, `late` and `rate_limited` make others (and raise
+    `InvalidRequest`). A session waits for an answer
     that never comes (HANG) for ``Timeouts.answer``, 120 s: in a test give it ``Timeouts(answer=1)``.
 
     REFUSED is for `InProcessTransport` only: a server that listens can't refuse one connection.
@@ -81,6 +82,10 @@ class Fault:
     @classmethod
     def status(cls, code: int, body: str = "", *, charges: bool = False, json: bool = True) -> Fault:
         """A response with this HTTP status and body, such as ``Fault.status(503)``."""
+        argument.whole("code", code, least=100, most=599)
+        argument.instance("body", body, str, "a text")
+        argument.flag("charges", charges)
+        argument.flag("json", json)
         kind = "application/json" if json else _HTML
         text = body or (f'{{"error": "HTTP {code}"}}' if json else f"<html>{code}</html>")
         return cls(f"STATUS_{code}", "answer", charges, code, (("Content-Type", kind),), text.encode())
@@ -88,12 +93,12 @@ class Fault:
     @classmethod
     def slow(cls, seconds: float) -> Fault:
         """The request is accepted; the response's body comes in small pieces, in all this many seconds."""
-        return cls("SLOW_BODY", "drip", charges=True, seconds=seconds)
+        return cls("SLOW_BODY", "drip", charges=True, seconds=argument.number("seconds", seconds))
 
     @classmethod
     def late(cls, seconds: float) -> Fault:
         """The request is accepted; the response comes this many seconds later."""
-        return cls("LATE", "late", charges=True, seconds=seconds)
+        return cls("LATE", "late", charges=True, seconds=argument.number("seconds", seconds))
 
     @classmethod
     def rate_limited(cls, *, retry_after: float | None = None, resets_in: float = 1.0) -> Fault:
@@ -101,9 +106,10 @@ class Fault:
 
         ``retry_after``: the seconds of a Retry-After header, None for none.
         """
+        argument.number("resets_in", resets_in)
         headers = [("Content-Type", "application/json")]
         if retry_after is not None:
-            headers.append(("Retry-After", f"{retry_after:g}"))
+            headers.append(("Retry-After", f"{argument.number('retry_after', retry_after):g}"))
         body = b'{"error":"Rate limit exceeded","code":"rate_limit_exceeded"}'
         name = "RATE_LIMITED" if retry_after is None else "RATE_LIMITED_RETRY_AFTER"
         return cls(name, "answer", False, 429, tuple(headers), body, resets_in=resets_in)
@@ -203,15 +209,15 @@ class FaultPlan:
         self._requests: Counter[str] = Counter()
         self._planned: dict[str, list[_PlannedFault]] = {}
         for endpoint, number, fault in check_faults(faults):
-            self._plan(_endpoint_name(endpoint), _PlannedFault(fault, number, number))
+            self._plan(str(endpoint), _PlannedFault(fault, number, number))
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
         """Let ``times`` requests of the endpoint meet the fault, after ``after`` more requests without one.
 
-        A second call plans the requests after those that the first one planned. Raises ValueError for an
-        endpoint that is neither an `Endpoint`, its name nor "picture".
+        A second call plans the requests after those that the first one planned. Raises `InvalidRequest`
+        for an endpoint that is neither an `Endpoint`, its name nor "picture".
         """
-        name = _endpoint_name(endpoint)
+        name = argument.choice("endpoint", endpoint, _ENDPOINTS)
         planned_until = max((one.last for one in self._planned.get(name, ()) if one.queued), default=0)
         first = max(self._requests[name], planned_until) + after + 1
         self._plan(name, _PlannedFault(fault, first, first + times - 1, queued=True))
@@ -243,26 +249,21 @@ class FaultPlan:
 _PAID = frozenset(endpoint.value for endpoint in Endpoint if endpoint.paid)
 
 
-def _endpoint_name(endpoint: Endpoint | str) -> str:
-    names = (*(known.value for known in Endpoint), "picture")
-    if endpoint not in names:
-        raise ValueError(f"{endpoint!r} is not an endpoint; expected one of {', '.join(names)}")
-    return str(endpoint)
+_ENDPOINTS = (*(endpoint.value for endpoint in Endpoint), "picture")
 
 
 def check_faults(faults: Iterable[Any]) -> tuple[tuple[Endpoint | str, int, Fault], ...]:
     """The planned faults. Raises `ConfigurationError` unless each is an endpoint, a number and a fault."""
-    endpoints = (*(endpoint.value for endpoint in Endpoint), "picture")
-    expected = f"tuples of an endpoint ({', '.join(endpoints)}), the number of a request from 1, and a Fault"
+    expected = f"tuples of an endpoint ({', '.join(_ENDPOINTS)}), the number of a request from 1, and a Fault"
     if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
-        raise invalid_option("faults", faults, expected)
+        raise option.error("faults", faults, expected)
     checked = tuple(faults)
     for one in checked:
         usable = (
-            isinstance(one, tuple) and len(one) == 3 and one[0] in endpoints and isinstance(one[2], Fault)
+            isinstance(one, tuple) and len(one) == 3 and one[0] in _ENDPOINTS and isinstance(one[2], Fault)
         )
         if not usable or not isinstance(one[1], int) or isinstance(one[1], bool) or one[1] < 1:
-            raise invalid_option("faults", one, expected)
+            raise option.error("faults", one, expected)
     return checked
 
 
@@ -270,8 +271,8 @@ def _check_rates(rates: Any) -> None:
     """Raise `ConfigurationError` unless it maps faults to shares that are 1 at most together."""
     expected = "a mapping of Fault to a share from 0 to 1, with a sum of 1 at most"
     if not isinstance(rates, Mapping) or not all(isinstance(fault, Fault) for fault in rates):
-        raise invalid_option("fault_rates", rates, expected)
+        raise option.error("fault_rates", rates, expected)
     for fault, share in rates.items():
-        check_number(f"fault_rates[{fault.name}]", share, most=1.0)
+        option.number(f"fault_rates[{fault.name}]", share, most=1.0)
     if sum(rates.values()) > 1 + 1e-9:
-        raise invalid_option("fault_rates", rates, expected)
+        raise option.error("fault_rates", rates, expected)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Literal, get_args
 
+from .._checks import argument, option
 from .avatars import FakeLook
-from .option_checks import check_number, invalid_option
 
 Duration = Callable[[int, Mapping[str, Any]], float]
 Ending = Literal["ready", "failed", "pending"]
@@ -38,14 +38,13 @@ class Generation:
         fail_marker: str,
         duration: Duration | None,
     ) -> None:
-        check_number("median", median, above=True)
-        check_number("sigma", sigma)
-        check_number("speed", speed, above=True)
-        check_number("failures", failures, most=1.0)
-        if duration is not None and not callable(duration):
-            raise invalid_option(
-                "duration", duration, "a function of a look's number and its request, or None"
-            )
+        option.number("median", median, above=True)
+        option.number("sigma", sigma)
+        option.number("speed", speed, above=True)
+        option.number("failures", failures, most=1.0)
+        if duration is not None:
+            option.function("duration", duration, "a function of a look's number and its request, or None")
+        option.instance("fail_marker", fail_marker, str, "a text")
         self._rng = rng
         self._mu = math.log(median)
         self._sigma = sigma
@@ -97,10 +96,9 @@ class Generation:
     def settle(self, look: FakeLook, ending: Ending, now: float) -> None:
         """Settle the look now. "pending" makes it unsettled again, until the next call.
 
-        Raises ValueError for another word.
+        Raises `InvalidRequest` for another word.
         """
-        if ending not in get_args(Ending):
-            raise ValueError(f"{ending!r} is not one of " + ", ".join(get_args(Ending)))
+        argument.choice("ending", ending, get_args(Ending))
         look.settled_on_demand = True
         look.failed = ending == "failed"
         look.done_at = math.inf if ending == "pending" else now

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from .._api.endpoints import WireRequest, WireResponse
+from .._checks import option
 from .._io.protocols import BeforeSend, Fetched
 from ..errors import NotSent, TransportError, UnexpectedResponse
 from .answers import HttpResponse
@@ -31,7 +32,8 @@ class InProcessTransport:
     as on the server, and `Fault.REFUSED` works too.
 
     Unix time is counted from the loop's ``epoch`` if it has one (as `VirtualTimeLoop` has); else it is the
-    real time. Several transports may share one space; only one of them may have ``deliver``.
+    real time. Several transports may share one space; only one of them may have ``deliver``. Raises
+    `ConfigurationError` for an option that is not usable.
     """
 
     def __init__(
@@ -47,14 +49,23 @@ class InProcessTransport:
         deliveries: DeliveryOptions | None = None,
         seed: int = 0,
     ) -> None:
+        option.instance("space", space, Space, "a Space")
+        option.instance("deliveries", deliveries, DeliveryOptions | None, "a DeliveryOptions, or None")
+        if deliver is not None:
+            option.function("deliver", deliver, "an async function of a URL and a body, or None")
+        if api_key is not None:
+            option.text("api_key", api_key)
         self.space = space
-        self._latency = latency
-        self._connect = connect
-        self._timeouts = {True: answer, False: read}
+        self._latency = option.number("latency", latency)
+        self._connect = option.number("connect", connect)
+        self._timeouts = {
+            True: option.seconds("answer", answer, endless=True),
+            False: option.seconds("read", read, endless=True),
+        }
         self._authorization = f"Bearer {space.api_key if api_key is None else api_key}"
         self._deliver = deliver
         self._options = deliveries or DeliveryOptions()
-        self._seed = seed
+        self._seed = option.whole("seed", seed, least=0)
         self.webhook_sender: WebhookSender | None = None
 
     async def start(self) -> None:

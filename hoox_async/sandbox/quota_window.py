@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal, get_args
 
-from .option_checks import check_choice, check_number, check_whole
+from .._checks import option
 
 QuotaKind = Literal["sliding", "fixed"]
 
@@ -28,9 +28,9 @@ class QuotaWindow:
         throttled_counts: bool = False,
     ) -> None:
         if limit is not None:
-            check_whole("requests_per_minute", limit, least=1)
-        check_choice("quota", kind, get_args(QuotaKind))
-        check_number("quota_window", seconds, above=True)
+            option.whole("requests_per_minute", limit, least=1)
+        option.choice("quota", kind, get_args(QuotaKind))
+        option.number("quota_window", seconds, above=True)
         self.limit = limit
         self.seconds = seconds
         self.kind = kind

@@ -16,12 +16,12 @@ from anyio.from_thread import start_blocking_portal
 
 from .._api.endpoints import Endpoint
 from .._api.models import HasRef
+from .._checks import argument, option
 from ..errors import ConfigurationError
 from .answers import AnswerForms, Vocabulary
 from .fault_injection import Fault, check_faults
 from .generation import Duration, Ending
 from .http_server import API, HttpServer
-from .option_checks import check_number, check_whole, invalid_option
 from .quota_window import QuotaKind
 from .received_requests import Charge, RequestRecord
 from .space import Space
@@ -86,11 +86,10 @@ class Sandbox:
         deliveries: DeliveryOptions | None = None,
         forms: AnswerForms | None = None,
     ) -> None:
-        check_whole("seed", seed, least=0)
-        check_number("latency", latency)
-        check_whole("port", port, least=0, most=65535)
-        if deliveries is not None and not isinstance(deliveries, DeliveryOptions):
-            raise invalid_option("deliveries", deliveries, "a DeliveryOptions, or None")
+        option.whole("seed", seed, least=0)
+        option.number("latency", latency)
+        option.whole("port", port, least=0, most=65535)
+        option.instance("deliveries", deliveries, DeliveryOptions | None, "a DeliveryOptions, or None")
         faults = check_faults(faults)
         for _, _, fault in faults:
             _check_servable(fault)
@@ -216,12 +215,12 @@ class Sandbox:
         """Let ``times`` requests of an endpoint meet the fault, after ``after`` more requests without one.
 
         ``endpoint`` is an `Endpoint`, its name or "picture". A second call plans the requests after those
-        that the first one planned. Raises ValueError for an unknown endpoint and `ConfigurationError` for
-        `Fault.REFUSED` and for what is no fault or no number.
+        that the first one planned. Raises `InvalidRequest` for an unknown endpoint and `ConfigurationError`
+        for `Fault.REFUSED` and for what is no fault or no number.
         """
         _check_servable(fault)
-        check_whole("times", times, least=1)
-        check_whole("after", after, least=0)
+        option.whole("times", times, least=1)
+        option.whole("after", after, least=0)
         self._call_on_loop(lambda: self.space.faults.fail_next(endpoint, fault, times, after))
 
     def hold(self) -> None:
@@ -236,7 +235,7 @@ class Sandbox:
     def settle(self, ref: HasRef | str, ending: Ending) -> None:
         """Settle a look now as "ready" or "failed" ("pending" undoes it).
 
-        Raises ValueError for another word, and KeyError for an unknown look.
+        Raises `InvalidRequest` for another word and for what names no look, `KeyError` for an unknown look.
         """
         self._call_on_loop(lambda: self.space.settle(ref, ending, self._now()))
         self._wake()
@@ -244,12 +243,13 @@ class Sandbox:
     def done_at(self, ref: HasRef | str) -> float | None:
         """The loop's time at which the look is or will be settled; None while only `settle` can settle it.
 
-        Raises KeyError for an unknown look.
+        Raises `InvalidRequest` for what names no look, and `KeyError` for an unknown one.
         """
         return self._call_on_loop(lambda: self.space.done_at(ref))
 
     def set_deliveries(self, options: DeliveryOptions) -> None:
-        """Send webhooks with these options from now on. Raises nothing."""
+        """Send webhooks with these options from now on. Raises `InvalidRequest` for what is none."""
+        argument.instance("options", options, DeliveryOptions, "a DeliveryOptions")
         self._options = options
         server = self._server
         if server is not None:
@@ -295,9 +295,8 @@ def _complete(done: Future[_T], function: Callable[[], _T]) -> None:
         done.set_exception(error)
 
 
-def _check_servable(fault: object) -> None:
-    if not isinstance(fault, Fault):
-        raise invalid_option("fault", fault, "a Fault, such as Fault.DROP_AFTER")
+def _check_servable(fault: Fault) -> None:
+    option.instance("fault", fault, Fault, "a Fault, such as Fault.DROP_AFTER")
     if fault.kind == "refuse":
         raise ConfigurationError(
             f"Fault.{fault.name}: a server that listens can't refuse; use InProcessTransport"

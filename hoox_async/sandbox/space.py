@@ -12,8 +12,8 @@ from typing import Any, get_args
 import attrs
 
 from .._api.endpoints import Endpoint
-from .._api.models import HasRef
-from ..errors import ConfigurationError
+from .._api.models import HasRef, is_id, ref_of
+from .._checks import argument, option
 from .answers import (
     AnswerForms,
     HttpResponse,
@@ -32,12 +32,6 @@ from .answers import (
 from .avatars import FakeAvatar, FakeLook, PictureFile, catalogue, traits_of
 from .fault_injection import Exchange, Fault, FaultPlan, faulty, is_silent
 from .generation import Duration, Ending, Generation
-from .option_checks import (
-    check_choice,
-    check_credits,
-    check_flag,
-    invalid_option,
-)
 from .quota_window import QuotaKind, QuotaWindow
 from .received_requests import (
     Charge,
@@ -97,14 +91,15 @@ class Space:
         picture_base: str = "http://sandbox.invalid/pictures",
         forms: AnswerForms | None = None,
     ) -> None:
-        balance = check_credits(credits)
-        check_flag("retry_after", retry_after)
-        check_flag("list_pending", list_pending)
-        check_choice("vocabulary", vocabulary, get_args(Vocabulary))
-        if api_key is not None and (not isinstance(api_key, str) or not api_key.strip()):
-            raise ConfigurationError("api_key: expected a text that is not empty, or None")
-        if forms is not None and not isinstance(forms, AnswerForms):
-            raise invalid_option("forms", forms, "an AnswerForms, or None")
+        balance = option.credits("credits", credits)
+        option.flag("retry_after", retry_after)
+        option.flag("list_pending", list_pending)
+        option.choice("vocabulary", vocabulary, get_args(Vocabulary))
+        if api_key is not None:
+            option.text("api_key", api_key)
+        option.instance("forms", forms, AnswerForms | None, "an AnswerForms, or None")
+        option.instance("rng", rng, Random | None, "a random.Random, or None")
+        option.text("picture_base", picture_base)
         rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
         self._ids = Random(rng.getrandbits(64))  # noqa: S311
         self.api_key: str = api_key or f"hx_live_{rng.getrandbits(256):064x}"
@@ -146,19 +141,19 @@ class Space:
 
     def hold(self, now: float) -> None:
         """Let looks settle only by `settle`, from now on."""
-        self.generation.hold(now)
+        self.generation.hold(argument.number("now", now))
 
     def release(self, now: float) -> None:
         """Undo `hold`. Looks whose time came in between settle now."""
-        self.generation.release(self.looks.values(), now)
+        self.generation.release(self.looks.values(), argument.number("now", now))
 
     def settle(self, ref: HasRef | str, ending: Ending, now: float) -> None:
-        """Settle a look as "ready" or "failed" ("pending" undoes it). Raises KeyError for an unknown look."""
-        self.generation.settle(self.look(ref), ending, now)
+        """Settle a look as "ready" or "failed" ("pending" undoes it). Raises as `Sandbox.settle` does."""
+        self.generation.settle(self.look(ref), ending, argument.number("now", now))
 
     def look(self, ref: HasRef | str) -> FakeLook:
-        """The look with this ref, its text or a bare look id. Raises KeyError for an unknown look."""
-        named = ref if isinstance(ref, str) else str(ref.ref)
+        """The look with this ref, its text or a bare look id. Raises as `Sandbox.done_at` does."""
+        named = ref if is_id(ref) else str(ref_of(ref))
         found = self.looks.get(named.rpartition(":")[2])
         if found is None:
             raise KeyError(f"the sandbox has no look {named}")

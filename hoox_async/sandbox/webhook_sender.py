@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import attrs
 
-from .answers import AnswerForms, Vocabulary, failure, status_word
+from .._checks import option
+from .answers import AnswerForms, Vocabulary, check_words, failure, status_word
 from .avatars import FakeLook
-from .option_checks import check_number, check_words, invalid_option
 from .space import Space
 
 Deliver = Callable[[str, dict[str, Any]], Awaitable[int]]
@@ -48,14 +48,13 @@ class DeliveryOptions:
     def __attrs_post_init__(self) -> None:
         check_words(self)
         for name in ("lose", "double", "contradict", "early"):
-            check_number(f"DeliveryOptions.{name}", getattr(self, name), most=1.0)
+            option.number(f"DeliveryOptions.{name}", getattr(self, name), most=1.0)
         for name in ("delay", "reorder"):
-            check_number(f"DeliveryOptions.{name}", getattr(self, name))
-        check_number("DeliveryOptions.timeout", self.timeout, above=True)
-        if not isinstance(self.retries, tuple):
-            raise invalid_option("DeliveryOptions.retries", self.retries, "a tuple of seconds")
+            option.number(f"DeliveryOptions.{name}", getattr(self, name))
+        option.seconds("DeliveryOptions.timeout", self.timeout)
+        option.instance("DeliveryOptions.retries", self.retries, tuple, "a tuple of seconds")
         for position, seconds in enumerate(self.retries):
-            check_number(f"DeliveryOptions.retries[{position}]", seconds)
+            option.number(f"DeliveryOptions.retries[{position}]", seconds)
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
+from .._checks import argument, option
 from .._core.webhook_tokens import Signer
 from .._io.logs import LogLimit
 from ..errors import ConfigurationError, StoreError, WebhookRejected
@@ -56,7 +58,7 @@ class WebhookHub:
     again. A hub can be made without a running event loop. It accepts deliveries from the start; the end of
     ``async with hub``, or `aclose`, ends that gracefully.
 
-    Raises `ConfigurationError` when a URL or secret cannot work.
+    Raises `ConfigurationError` when a URL, a secret or another option cannot work.
     """
 
     def __init__(
@@ -69,8 +71,8 @@ class WebhookHub:
     ) -> None:
         self.public_url: str = _checked_url(public_url)
         self._signer = Signer(_secrets(secret))
-        self._answer_within = answer_within
-        self._max_in_flight = max_in_flight
+        self._answer_within = option.seconds("answer_within", answer_within)
+        self._max_in_flight = option.whole("max_in_flight", max_in_flight, least=1)
         self._receivers: dict[object, Receiver] = {}
         self._last_receivers: dict[object, Receiver] = {}
         self._in_flight = 0
@@ -123,27 +125,33 @@ class WebhookHub:
         return unsubscribe
 
     async def handle(self, token: str, body: bytes) -> int:
-        """Receive one delivery, and return the HTTP status to answer with. Never raises.
+        """Receive one delivery, and return the HTTP status to answer with.
 
         200: stored, or about another kind of task. 400: malformed. 404: the token is invalid; the body is not
         read. 413: longer than 256 KiB. 503: no open session knows the attempt, or the hub is closed or full;
         nothing was stored, and the API's retry may reach the right process. A slash at the token's end is
         ignored. Answers of 404, 408 and 503 are logged, at most one line a second.
+
+        Nothing that the network sends makes it raise. Raises `InvalidRequest` for a ``token`` that is no text
+        and a ``body`` that is no bytes, since all deliveries would be lost without a word.
         """
-        return await self._receive(token, body)
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise argument.error("body", type(body), "the bytes of the request's body")
+        return await self._receive(token, bytes(body))
 
     async def handle_stream(self, token: str, chunks: AsyncIterator[bytes]) -> int:
         """As `handle`, with a body that is read only if the token is valid, and only up to 256 KiB.
 
         408: the body did not come in time. 400 also if ``chunks`` raises, since then the body is incomplete.
         """
+        argument.instance("chunks", chunks, AsyncIterable, "an async iterator of the request's body")
         return await self._receive(token, chunks)
 
     def aiohttp_routes(self, path: str | None = None) -> list[web.RouteDef]:
         """The routes for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
 
         They take POST at ``path`` and a token, with or without a slash at its end. The path is that of
-        ``public_url``; give another one if a proxy changes it. Never raises.
+        ``public_url``; give another one if a proxy changes it. Raises `InvalidRequest` for what is no path.
         """
         from aiohttp import web
 
@@ -151,6 +159,8 @@ class WebhookHub:
             status = await self.handle_stream(request.match_info["token"], request.content.iter_any())
             return web.Response(status=status)
 
+        if path is not None and not (isinstance(path, str) and path[:1] in ("", "/")):
+            raise argument.error("path", path, "the path of a URL, which begins with /, or None")
         prefix = urlsplit(self.public_url).path if path is None else path.rstrip("/")
         return [web.post(f"{prefix}/{{token}}", receive), web.post(f"{prefix}/{{token}}/", receive)]
 
@@ -166,11 +176,14 @@ class WebhookHub:
         Daphne, Tornado and Django. Daphne's access log is no logger: call this after Daphne is imported, as
         in an app that it serves. Mappings that a server passes keep their type, and no line is lost.
 
-        The returned function undoes that. This library's own logs never contain a token. Never raises.
+        The returned function undoes that. This library's own logs never contain a token. Raises
+        `InvalidRequest` for ``loggers`` that are no list of names.
         """
-        return redact_tokens(loggers)
+        return redact_tokens(argument.texts("loggers", loggers))
 
     async def _receive(self, token: str, body: bytes | AsyncIterator[bytes]) -> int:
+        if not isinstance(token, str):
+            raise argument.error("token", type(token), "the last part of the request's path, a text")
         try:
             attempt_id = self._signer.attempt_of(token.removesuffix("/"))
         except WebhookRejected as rejected:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hoox_async import Timeouts
-from hoox_async._core.settings import BASE_URL, check_api_key, check_base_url, check_rate
+from hoox_async._core.settings import BASE_URL, check_api_key, check_base_url
 from hoox_async.errors import ConfigurationError
 
 
@@ -79,11 +79,3 @@ def test_an_impossible_key_is_refused_without_showing_it(key: str | None) -> Non
     with pytest.raises(ConfigurationError) as caught:
         check_api_key(key)
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("rate", [0, -3, 1.5, "100", True, None])
-def test_a_rate_is_a_whole_number_from_1(rate: Any) -> None:
-    """requests_per_minute must be a whole number of at least 1."""
-    assert check_rate(1) == 1
-    with pytest.raises(ConfigurationError, match="requests_per_minute"):
-        check_rate(rate)

@@ -165,7 +165,7 @@ def test_random_faults_meet_paid_requests_only() -> None:
 
 def test_an_unknown_endpoint_and_a_refused_connection_cannot_be_planned() -> None:
     """A server that listens cannot refuse a connection."""
-    with pytest.raises(ValueError, match="'edits' is not an endpoint; expected one of create, edit, "):
+    with pytest.raises(ValueError, match="'edits' is not usable; expected one of create, edit, "):
         Sandbox().fail_next("edits", Fault.HANG)
     with pytest.raises(ConfigurationError, match="InProcessTransport"):
         Sandbox().fail_next("edit", Fault.REFUSED)

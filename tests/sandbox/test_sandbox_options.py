@@ -24,8 +24,8 @@ def call(space: Space, method: str, path: str, now: float = 0.0, /, **fields: An
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("vocabulary", "done", "one of 'both', 'completed', 'ready'"),
-        ("quota", "minute", "one of 'sliding', 'fixed'"),
+        ("vocabulary", "done", "one of both, completed, ready"),
+        ("quota", "minute", "one of sliding, fixed"),
         ("speed", 0, "a number above 0"),
         ("speed", float("nan"), "a number above 0"),
         ("failures", 1.5, "a number from 0 to 1"),
@@ -35,8 +35,8 @@ def call(space: Space, method: str, path: str, now: float = 0.0, /, **fields: An
         ("latency", -0.1, "a number of 0 or more"),
         ("port", 65536, "a whole number from 0 to 65535"),
         ("seed", "one", "a whole number of 0 or more"),
-        ("credits", "many", "a Decimal, a whole number or the text of a number, 0 or more"),
-        ("credits", -1, "a Decimal, a whole number or the text of a number, 0 or more"),
+        ("credits", "many", "a number of credits, 0 or more"),
+        ("credits", -1, "a number of credits, 0 or more"),
         ("requests_per_minute", 0, "a whole number of 1 or more"),
         ("requests_per_minute", 1.5, "a whole number of 1 or more"),
         ("quota_window", 0, "a number above 0"),
@@ -58,7 +58,7 @@ def test_an_option_that_is_not_usable_is_named(option: str, value: Any, expected
         Sandbox(**{option: value})
     text = str(caught.value)
     assert text.startswith(f"{option}: ")
-    assert repr(value if not isinstance(value, list) else value[0]) in text
+    assert repr(value if not isinstance(value, list) else value[0])[:100] in text
     assert expected in text
 
 

@@ -392,7 +392,7 @@ def test_settling_in_a_way_that_there_is_not_is_a_value_error() -> None:
     """A test with a wrong word, such as the API's own "completed", fails at once."""
     space = Space()
     ids = from_images(space)
-    with pytest.raises(ValueError, match="'completed' is not one of ready, failed, pending"):
+    with pytest.raises(ValueError, match="'completed' is not usable; expected one of ready, failed, pending"):
         space.settle(ids["look_id"], "completed", 5)  # type: ignore[arg-type]
 
 

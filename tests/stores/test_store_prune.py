@@ -172,9 +172,9 @@ async def test_no_store_is_created(path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         await prune_store(path, older_than=LONG_AGO)
     for no_age in (timedelta(days=-1), 90, None):
-        with pytest.raises(ConfigurationError, match=r"older_than: .* is no timedelta of 0 or more"):
+        with pytest.raises(ConfigurationError, match=r"older_than: .* expected a timedelta of 0 or more"):
             await prune_store(path, older_than=no_age)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="dry_run: None is neither True nor False"):
+    with pytest.raises(ConfigurationError, match="dry_run: None is not usable; expected True or False"):
         await prune_store(path, older_than=LONG_AGO, dry_run=None)  # type: ignore[arg-type]
 
 

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import attrs
 
 from ..._api.requests import FREE
+from ..._checks import option
 from ...errors import BudgetExceeded, ConfigurationError
 from .intent import Intent, IntentState
-from .keys import is_name
 
 Credits = Decimal | int | float | str
-_LONGEST_NAME = 200
 
 
 class StoredBudget(NamedTuple):
@@ -68,9 +67,9 @@ class Budget:
     """
 
     def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
-        self.max_credits: Decimal = credits_from("max_credits", max_credits)
-        self.name: str | None = None if name is None else check_budget_name(name)
-        self.spent: Decimal = credits_from("spent", spent)
+        self.max_credits: Decimal = option.credits("max_credits", max_credits)
+        self.name: str | None = None if name is None else option.name("name", name, of="budget")
+        self.spent: Decimal = option.credits("spent", spent)
         self.initial_spent: Decimal = self.spent
         self.reserved: Decimal = FREE
         self.releases: int = 0
@@ -213,26 +212,6 @@ def _typed(name: str) -> str:
     """The name as it is typed in a shell."""
     is_plain = re.fullmatch(r"[\w@%+=:,./-]+", name, re.ASCII) is not None
     return name if is_plain else "'" + name.replace("'", "'\"'\"'") + "'"
-
-
-def check_budget_name(name: object) -> str:
-    """The name. Raises `ConfigurationError` for what can't be one."""
-    if not is_name(name) or len(name) > _LONGEST_NAME:
-        raise ConfigurationError(
-            f"name: expected the name of a budget, a text of 1 to {_LONGEST_NAME} characters"
-        )
-    return name
-
-
-def credits_from(field: str, value: Credits) -> Decimal:
-    """The credits. Raises `ConfigurationError` for what is not a number from 0 on."""
-    try:
-        credits = Decimal(str(value)) if not isinstance(value, Decimal) else value
-    except ArithmeticError:
-        credits = Decimal("NaN")
-    if not credits.is_finite() or credits < 0:
-        raise ConfigurationError(f"{field}: {value!r} is not a number of credits from 0 on")
-    return credits
 
 
 # A store keeps for each budget the sum of what all intents charge to it. With each write of an intent it adds

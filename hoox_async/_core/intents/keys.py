@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from ..._api.models import LookRef
 from ..._api.requests import LookEdit, Request, sent_content
+from ..._checks import is_name
 
 _LENGTH = 32
 _OWN = ("kind", "source_key", "source_ref")
@@ -40,17 +41,6 @@ KEY = f"text of at most {_MAX_BYTES} bytes of UTF-8 that is not empty and has no
 def is_key(key: object) -> TypeGuard[str]:
     """Whether this can be a key (see `KEY`), in every store."""
     return is_name(key) and len(key.encode()) <= _MAX_BYTES
-
-
-def is_name(text: object) -> TypeGuard[str]:
-    """Whether this is a text that is not blank, and that every store can hold as it is."""
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
 
 
 def ordinal_key(digest: str, ordinal: int) -> str:

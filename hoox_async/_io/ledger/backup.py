@@ -14,6 +14,7 @@ from ...errors import StoreError
 from ..publishing import publish_new
 from . import missing_wal, sqlite_schema, statements
 from .file_lock import FileLock
+from .opening import file_path
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction, create_private
 from .sqlite_reader import connect_to_read, copied_in
@@ -61,7 +62,7 @@ def copy_state(path: str | os.PathLike[str]) -> str | None:
 
     It reads in the calling thread. Raises `StoreError`.
     """
-    name = os.fspath(path)
+    name = file_path("path", path)
     with closing(connect_to_read(name)) as db, translated(name):
         return copied_in(SQLiteTransaction(db)).problem
 

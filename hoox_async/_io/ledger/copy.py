@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..._checks import argument, option
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import rewrite
@@ -38,11 +39,12 @@ from .binding import Binding, Copied, WorkspaceRow
 from .dialect import postgres
 from .intent_rows import Row, apply_transitions, checksum, from_units
 from .ledger import page_of
+from .opening import file_path
 from .postgres import PostgresEngine
 from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, ensure_newest, read_state
-from .postgres_url import SCHEMES, DatabaseUrl, require_schema, require_workspace_name
+from .postgres_url import DatabaseUrl, is_database, require_schema
 from .sqlite import SQLiteEngine
 from .sqlite_errors import NO_STORE_YET
 from .sqlite_file import SQLiteFile
@@ -272,20 +274,26 @@ async def copy_store(
     the copy anew. Raises `ConfigurationError`, `StoreMismatch` for another API key, `StoreLocked` while a
     session has either open, and `StoreError` where the target holds other work.
     """
-    one, other = os.fspath(source), os.fspath(target)
-    if one.startswith(SCHEMES) == other.startswith(SCHEMES):  # not shown: it may hold a password
+    from_database = is_database(source)
+    if from_database == is_database(target):  # not shown: it may hold a password
+        for name, given in (("source", source), ("target", target)):
+            argument.path(name, given)
         raise ConfigurationError(
             "a store is copied between a file and a postgresql:// URL; a file is copied to another one with "
             "`hoox-async store backup`, a database with pg_dump"
         )
-    url, path = (one, other) if one.startswith(SCHEMES) else (other, one)
-    if "://" in path:
-        raise ConfigurationError("a URL is not the path of a file, except postgresql://…")
+    url, path = (
+        (str(source), file_path("target", target))
+        if from_database
+        else (str(target), file_path("source", source))
+    )
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
-        database = _Database(connections, require_schema(schema), require_workspace_name(workspace))
+        database = _Database(
+            connections, require_schema(schema), option.name("workspace", workspace, of="workspace")
+        )
         await check_server(connections)
-        return await (_to_file(database, path) if url == one else _to_database(path, database, api_key))
+        return await (_to_file(database, path) if from_database else _to_database(path, database, api_key))
     finally:
         await connections.aclose()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..._api.webhook_payloads import Delivery
+from ..._checks import option
 from ..._core.intents.intent import Intent
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError, StoreError, StoreLocked
@@ -31,7 +31,7 @@ from .postgres_migrations import MIGRATIONS, ensure_newest
 from .postgres_migrations import migrate as migrate_schema
 from .postgres_offline import NoWorkspace, offline_workspace
 from .postgres_permits import PostgresPermits
-from .postgres_url import DatabaseUrl, require_schema, require_workspace_name
+from .postgres_url import DatabaseUrl, require_schema
 from .shared_ledger import SharedLedger
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ class PostgresDatabase:
     ) -> None:
         self._url = DatabaseUrl.parse(url)
         if webhooks is not None and not callable(getattr(webhooks, "subscribe", None)):
-            raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
+            raise option.error("webhooks", webhooks, "a WebhookHub, or None")
         self.quota_window: float = 60.0
         """The length of the quota's window in seconds. Only tests and benchmarks scale it."""
         self._name = self._url.name
-        self._lease = _require_lease(lease)
+        self._lease = option.seconds("lease", lease)
         self._webhooks = webhooks
         self._schema = require_schema(schema)
-        self._max_connections = _require_connections(max_connections)
+        self._max_connections = option.whole("max_connections", max_connections, least=2)
         self._migrations = MIGRATIONS
         self._connections: list[Connections] = []
         self._unsubscribe: Callable[[], None] | None = None
@@ -120,7 +120,7 @@ class PostgresDatabase:
 
         Raises `ConfigurationError` for a name that can't be one.
         """
-        return SharedLedger(self, require_workspace_name(name))
+        return SharedLedger(self, option.name("name", name, of="workspace"))
 
     async def open(self) -> None:
         """Connect and begin this process's lease. Raises `StoreError` and `ConfigurationError`."""
@@ -281,17 +281,5 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
 def single_workspace(url: str, name: str = DEFAULT_WORKSPACE, *, schema: str = "hoox") -> SharedLedger:
     """The ledger of one workspace with a database object of its own, open as long as the ledger is."""
     return SharedLedger(
-        PostgresDatabase(url, schema=schema), require_workspace_name(name), owns_database=True
+        PostgresDatabase(url, schema=schema), option.name("name", name, of="workspace"), owns_database=True
     )
-
-
-def _require_lease(lease: float) -> float:
-    if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
-        raise ConfigurationError("lease: expected a number of seconds above 0")
-    return float(lease)
-
-
-def _require_connections(count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
-        raise ConfigurationError("max_connections: expected a whole number of at least 2")
-    return count

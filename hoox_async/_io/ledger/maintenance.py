@@ -11,17 +11,18 @@ from typing import Any
 
 import anyio.to_thread
 
-from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
+from ..._checks import option
+from ..._core.intents.budget import Credits, StoredBudget
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
-from ..._core.settings import check_flag
 from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError
 from . import statements as sql
 from .backup import back_up, recover
 from .file_pruning import preview, prune
 from .intent_rows import read_budget, to_units
-from .opening import is_database
+from .opening import file_path
+from .postgres_url import is_database
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction
 from .sqlite_reader import connect_to_read, read_store
@@ -42,8 +43,8 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     Raises `StoreError` where there is no such store, it can't be read, or the target exists or can't be
     written.
     """
-    _require_file(source, "pg_dump")
-    return await anyio.to_thread.run_sync(back_up, os.fspath(source), os.fspath(target))
+    path = _path("source", source, "pg_dump")
+    return await anyio.to_thread.run_sync(back_up, path, _path("target", target, "pg_dump"))
 
 
 @short_tracebacks
@@ -68,7 +69,7 @@ async def read_costs(
             async for intent in records.stream():
                 table.add(intent)
     else:
-        async with await read_store(store) as snapshot:
+        async with await read_store(file_path("store", store)) as snapshot:
             async for intent in snapshot:
                 table.add(intent)
     return table.rows()
@@ -89,8 +90,7 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     Raises `StoreError` where there is neither to mend or what is left is damaged, and `StoreLocked` while
     a session has the store open.
     """
-    _require_file(path, "its own means")
-    await anyio.to_thread.run_sync(recover, os.fspath(path))
+    await anyio.to_thread.run_sync(recover, _path("path", path, "its own means"))
 
 
 @short_tracebacks
@@ -122,8 +122,8 @@ async def prune_store(
     ``older_than`` that is no time of 0 or more, and a ``dry_run`` that is neither True nor False.
     """
     if not isinstance(older_than, timedelta) or older_than < timedelta():
-        raise ConfigurationError(f"older_than: {older_than!r} is no timedelta of 0 or more")
-    check_flag("dry_run", dry_run)
+        raise option.error("older_than", older_than, "a timedelta of 0 or more")
+    option.flag("dry_run", dry_run)
     older_than = min(older_than, _AGES)
     if is_database(store):
         from .postgres_offline import offline_workspace
@@ -131,7 +131,8 @@ async def prune_store(
         async with offline_workspace(str(store), workspace, schema=schema) as records:
             return await records.prune(older_than, dry_run=dry_run)
     before = datetime.now(UTC) - older_than
-    return await anyio.to_thread.run_sync(preview if dry_run else prune, os.fspath(store), before)
+    path = file_path("store", store)
+    return await anyio.to_thread.run_sync(preview if dry_run else prune, path, before)
 
 
 @short_tracebacks
@@ -151,8 +152,8 @@ async def store_budget(
 
     Raises `ConfigurationError` where the store has no such budget, `StoreLocked` and `StoreError`.
     """
-    wanted = None if cap is None else credits_from("cap", cap)
-    check_budget_name(name)
+    wanted = None if cap is None else option.credits("cap", cap)
+    option.name("name", name, of="budget")
     if is_database(store):
         from .postgres_offline import offline_workspace
 
@@ -161,15 +162,17 @@ async def store_budget(
                 await records.set_cap(name, wanted)
             found = await records.budget(name)
     else:
-        found = await anyio.to_thread.run_sync(_budget_of_file, os.fspath(store), name, wanted)
+        found = await anyio.to_thread.run_sync(_budget_of_file, file_path("store", store), name, wanted)
     if found is None:
         raise ConfigurationError(f"the store has no budget {name!r} (yet): its first use creates it")
     return found
 
 
-def _require_file(store: object, instead: str) -> None:
+def _path(name: str, store: object, instead: str) -> str:
+    """The path of a store's file. Raises `ConfigurationError` for a database, and as `file_path`."""
     if is_database(store):  # not shown: it may hold a password
-        raise ConfigurationError(f"this works on files; a PostgreSQL database is treated with {instead}")
+        raise ConfigurationError(f"{name}: a PostgreSQL database is treated with {instead}, not as a file")
+    return file_path(name, store)
 
 
 def _budget_of_file(path: str, name: str, cap: Decimal | None) -> StoredBudget | None:

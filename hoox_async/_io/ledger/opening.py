@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from ..._checks import Checks, argument, option
 from ...errors import ConfigurationError
 from .ledger import Ledger
 from .local_ledger import FileLedger, MemoryLedger
+from .postgres_url import is_database
 
 
 def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
@@ -18,34 +20,24 @@ def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
     """
     if store is None:
         return MemoryLedger()
-    if isinstance(store, str | os.PathLike):
-        return _from_text(os.fspath(store))
     if isinstance(store, Ledger):
         return store
-    raise ConfigurationError(
-        f"store: {store!r} is neither None, the path of a file, nor a workspace of a PostgresDatabase"
-    )
-
-
-def is_database(store: object) -> bool:
-    """Whether this is the URL of a PostgreSQL database, not the path of a file."""
-    return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
-
-
-def _from_text(path: object) -> Ledger:
-    if not isinstance(path, str) or not path.strip() or "\0" in path:
-        raise ConfigurationError(f"store: {path!r} is not the path of a file")
-    if is_database(path):
+    if is_database(store):
         from .database import single_workspace  # psycopg takes 66 ms
 
-        return single_workspace(path)
+        return single_workspace(str(store))
+    return FileLedger(file_path("store", store, option))
+
+
+def file_path(name: str, store: object, check: Checks = argument) -> str:
+    """The path of a store's file. Raises the error of ``check``, and `ConfigurationError` for another URL."""
+    path = check.path(name, store, "the path of a file or the postgresql:// URL of a database")
     if "://" in path:  # not shown: it may hold a password
-        raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
+        raise ConfigurationError(f"{name}: a URL is not the path of a file, except postgresql://…")
     if "password=" in path:  # not shown either
         raise ConfigurationError(
-            "store: a connection string is not the path of a file; give a postgresql:// URL"
+            f"{name}: a connection string is not the path of a file; give a postgresql:// URL"
         )
     if path == ":memory:":
-        raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
-
-    return FileLedger(path)
+        raise ConfigurationError(f'{name}: ":memory:" is not a file; store=None keeps it in memory')
+    return path

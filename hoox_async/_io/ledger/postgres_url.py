@@ -15,10 +15,9 @@ from urllib.parse import unquote
 
 import attrs
 
-from ..._core.intents.keys import is_name
+from ..._checks import is_name, option
 from ...errors import ConfigurationError
 
-SCHEMES = ("postgresql://", "postgres://")
 _CONNECT_TIMEOUT = "4"  # seconds, for each of several hosts
 _UNREADABLE = (
     "the URL of the PostgreSQL database can't be read. In its user and password these characters must be "
@@ -41,7 +40,7 @@ class DatabaseUrl:
         from psycopg import Error
         from psycopg.conninfo import conninfo_to_dict
 
-        if not isinstance(url, str) or not url.startswith(SCHEMES):
+        if not is_database(url):
             raise ConfigurationError("the URL of a PostgreSQL database begins with postgresql://")
         if not _is_unambiguous(url.partition("://")[2]):
             raise ConfigurationError(_UNREADABLE)
@@ -63,17 +62,15 @@ class DatabaseUrl:
         return "(not shown)" if any(secret in text for secret in secrets) else text
 
 
-def require_workspace_name(name: str) -> str:
-    """The name. Raises `ConfigurationError` for one that no workspace can have."""
-    if not is_name(name) or len(name) > 200:
-        raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
-    return name
+def is_database(store: object) -> bool:
+    """Whether this is the URL of a PostgreSQL database, not the path of a file."""
+    return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
 
 
 def require_schema(schema: str) -> str:
     """The name. Raises `ConfigurationError` for one that no schema can have here: % marks our parameters."""
     if not is_name(schema) or len(schema.encode()) > 63 or "%" in schema:
-        raise ConfigurationError("schema: expected the name of a schema, of at most 63 bytes and without %")
+        raise option.error("schema", schema, "the name of a schema, of at most 63 bytes and without %")
     return schema
 
 
