@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from types import UnionType
@@ -99,7 +99,7 @@ class Checks:
         credits = Decimal("NaN")
         if isinstance(value, Decimal | int | float | str) and not isinstance(value, bool):
             with suppress(ArithmeticError, ValueError):  # the latter for too many digits
-                credits = Decimal(str(value))
+                credits = value if isinstance(value, Decimal) else Decimal(str(value))
         if not credits.is_finite() or credits < 0:
             raise self.error(name, value, "a number of credits, 0 or more")
         return credits
@@ -112,9 +112,17 @@ class Checks:
             raise self.error(name, value, "text that is not empty")
         return value
 
+    def each(self, name: str, value: Any, kind: type[_T], expected: str) -> tuple[_T, ...]:
+        """Any iterable of objects of this class."""
+        if isinstance(value, Iterable):
+            given = tuple(value)
+            if all(isinstance(one, kind) for one in given):
+                return given
+        raise self.error(name, value, expected)
+
     def texts(self, name: str, value: object) -> tuple[str, ...]:
         """Texts that are not blank. One text alone is none: its letters would be taken for them."""
-        if isinstance(value, Iterable) and not isinstance(value, str):
+        if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
             given = tuple(value)
             if all(map(_is_text, given)):
                 return given

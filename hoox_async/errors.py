@@ -4,7 +4,7 @@
 
     HooxError                       no      the root of all of them
     ├── ConfigurationError          no      a session, a hub or the command was set up wrongly
-    ├── InvalidRequest              no      a value that the API would refuse; nothing was sent
+    ├── InvalidRequest              no      a value of a call or a request is unusable; nothing was sent
     ├── KeyConflict                 no      the key belongs to a request with other content
     ├── BudgetExceeded              no      sending the request would exceed the cap of credits
     ├── SessionClosed               no      the session is not open, or was closed meanwhile
@@ -68,7 +68,7 @@ class ConfigurationError(HooxError):
 
 
 class InvalidRequest(HooxError, ValueError):
-    """A request holds a value that the API would refuse; nothing was sent.
+    """A request or a call was given a value that can't be used; nothing was sent or written.
 
     ``field`` is the field's name, ``value`` what it was given, and ``expected`` says what would be right.
     The message shows the value unless that is ``secret``: nor should you.

@@ -71,10 +71,14 @@ class LookRef:
     @classmethod
     def parse(cls, text: str) -> LookRef:
         """Read ``"avatar_id:look_id"``. Raises `InvalidRequest` for anything else."""
-        avatar_id, colon, look_id = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if not (colon and avatar_id.strip() and look_id.strip()) or ":" in look_id:
-            raise InvalidRequest("ref", text, 'the form "avatar_id:look_id"')
-        return cls(avatar_id.strip(), look_id.strip())
+        return _parsed(text, "ref")
+
+
+def _parsed(text: object, field: str) -> LookRef:
+    avatar_id, colon, look_id = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if not (colon and avatar_id.strip() and look_id.strip()) or ":" in look_id:
+        raise InvalidRequest(field, text, 'the form "avatar_id:look_id"')
+    return LookRef(avatar_id.strip(), look_id.strip())
 
 
 IDS = f"the ids of a look as the API gives them, {ID}"
@@ -98,18 +102,13 @@ def ref_in(text: str) -> LookRef | None:
         return None
 
 
-def ref_of(named: Any) -> LookRef:
-    """The ref of anything that names a look. Raises `InvalidRequest`."""
-    if isinstance(named, LookRef):
-        ref = named
-    elif isinstance(named, str):
-        ref = LookRef.parse(named)
-    else:
-        ref = getattr(named, "ref", None)  # type: ignore[assignment]
+def ref_of(named: Any, field: str = "ref") -> LookRef:
+    """The ref of anything that names a look. ``field`` is what an `InvalidRequest` calls it."""
+    ref = _parsed(named, field) if isinstance(named, str) else getattr(named, "ref", None)
     if not isinstance(ref, LookRef):
-        raise InvalidRequest("ref", named, "a LookRef, its text or anything with a .ref")
+        raise InvalidRequest(field, named, "a LookRef, its text or anything with a .ref")
     if not is_usable(ref):
-        raise InvalidRequest("ref", str(ref), IDS)
+        raise InvalidRequest(field, str(ref), IDS)
     return ref
 
 

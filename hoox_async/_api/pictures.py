@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from .._checks import argument
 from .requests import KnownRequest, LookEdit, PromptAvatar, Resolution
 
 HEAD = 16
@@ -147,8 +148,10 @@ class Picture(NamedTuple):
         """Whether it has fewer pixels than this request paid for: under 1,000 on its shorter side for 2K,
         under 2,000 for 4K.
 
-        False where the size cannot be read, for 1K, for an `ImageAvatar`, and for a `PrunedRequest`.
+        False where the size cannot be read, for 1K, for an `ImageAvatar`, and for a `PrunedRequest`. Raises
+        `InvalidRequest` for what is no request.
         """
+        argument.instance("request", request, KnownRequest, "a request, as that of an Outcome")
         return is_too_small(image_size(self.data), resolution_of(request))
 
     def __repr__(self) -> str:

@@ -1,8 +1,9 @@
-"""Formats credits, counts, durations and sizes for people."""
+"""Formats credits, counts, durations, times and sizes for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 _KINDS = {
@@ -43,6 +44,11 @@ def format_duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def format_moment(at: datetime | None) -> str:
+    """A time with its zone, as ``2025-06-01 14:03:09 UTC``; an empty text for None."""
+    return at.strftime("%Y-%m-%d %H:%M:%S %Z") if at else ""
 
 
 def format_pixels(width: int, height: int) -> str:

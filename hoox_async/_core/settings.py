@@ -41,6 +41,12 @@ class Timeouts:
     refused: float = attrs.field(default=3600.0, validator=_seconds)
 
 
+def check_timeouts(timeouts: Timeouts | None) -> Timeouts:
+    """The option ``timeouts``; None is all the defaults. Raises `ConfigurationError`."""
+    option.instance("timeouts", timeouts, Timeouts | None, "a Timeouts, or None")
+    return Timeouts() if timeouts is None else timeouts
+
+
 class DefaultTimeout(Enum):
     """The type of `DEFAULT_TIMEOUT`, which is its only value."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookRef
@@ -20,7 +19,7 @@ from .._api.requests import (
     content_of,
     fields_of,
 )
-from .._core.formatting import format_amount, format_credits, format_duration, format_pixels
+from .._core.formatting import format_amount, format_credits, format_duration, format_moment, format_pixels
 from .._core.intents.outcomes import STATE_EXPLANATIONS, Outcome, OutcomeState, seconds_of
 from .page_pictures import SheetPicture
 
@@ -272,8 +271,8 @@ def _details(outcome: Outcome, picture: SheetPicture, avatar: str) -> list[tuple
         ("Credits", format_amount(outcome.credits)),
         ("At risk", format_credits(outcome.at_risk) if outcome.at_risk else ""),
         ("Evidence", outcome.evidence.value if outcome.evidence else ""),
-        ("Sent", moment(outcome.submitted_at)),
-        ("Settled", moment(outcome.settled_at)),
+        ("Sent", format_moment(outcome.submitted_at)),
+        ("Settled", format_moment(outcome.settled_at)),
         *((f"Metadata: {name}", value) for name, value in outcome.metadata.items()),
     ]
 
@@ -297,8 +296,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return str(len(value)) if any("://" in one for one in value) else ", ".join(value)
     return ("yes" if value is True else str(value)) if value else ""
-
-
-def moment(at: datetime | None) -> str:
-    """A time, formatted as ``2025-06-01 14:03:09 UTC``."""
-    return at.strftime("%Y-%m-%d %H:%M:%S %Z") if at else ""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from .._api.requests import FREE
-from .._core.formatting import format_amount, format_duration
+from .._core.formatting import format_amount, format_duration, format_moment
 from .._core.intents.outcomes import STATE_EXPLANATIONS, undecided
 from .._io.clock import Clock, running_loop
 from ..errors import ConfigurationError
 from .jsonl import write_atomically
-from .look_cards import count_too_small, moment, sections
+from .look_cards import count_too_small, sections
 from .page_pictures import SheetPicture, collect_pictures
 from .unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
@@ -171,7 +171,7 @@ def _render_page(
     style, script = text(styles), text(scripts)
     return environment.get_template(template).render(
         title=title,
-        made_at=moment(made_at),
+        made_at=format_moment(made_at),
         made_at_iso=made_at.isoformat(timespec="seconds"),
         styles=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import anyio.to_thread
 import attrs
 
+from .._api.models import LookDetails
 from .._api.requests import FREE, ImageAvatar
+from .._checks import argument
 from .._core.formatting import format_count, format_duration
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, explanation, outcome_of, seconds_of
 from .._io.ledger.opening import file_path
-from .._io.ledger.postgres_url import is_database
+from .._io.ledger.postgres_url import check_place, is_database
 from .._tracebacks import short_tracebacks
 from .jsonl import REQUEST_KINDS, write_lines
 
 if TYPE_CHECKING:
-    from .._api.models import LookDetails
     from .._io.protocols import Fetched
 
     Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
@@ -36,7 +37,7 @@ _ADVICE = f"{_CALL} was not awaited; write: report = await {_CALL}"
 
 
 def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    return tuple(outcomes)
+    return argument.each("outcomes", outcomes, Outcome, "a list of Outcome")
 
 
 @attrs.frozen(repr=False)
@@ -58,14 +59,16 @@ class BatchReport:
         of the database is read. It changes nothing and needs no API key. Items that the batch has not reached
         yet are not in the store, and so not in the report.
 
-        Raises `StoreError` if there is no such store or it can't be read. What is returned is a coroutine:
-        outside async code write ``asyncio.run(BatchReport.open(path))``.
+        Raises `StoreError` if there is no such store or it can't be read, and `InvalidRequest` for what is no
+        path. What is returned is a coroutine: outside async code write
+        ``asyncio.run(BatchReport.open(path))``.
         """
         return _Opening(cls._open(store, workspace, schema))
 
     @classmethod
     @short_tracebacks
     async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
+        check_place(workspace, schema)
         if is_database(store):
             from .._io.ledger.postgres_offline import offline_workspace
 
@@ -113,7 +116,8 @@ class BatchReport:
         return counts
 
     def in_state(self, state: OutcomeState) -> tuple[Outcome, ...]:
-        """The outcomes in this state, in order."""
+        """The outcomes in this state, in order. Raises `InvalidRequest` for what is no state."""
+        argument.choice("state", state, OutcomeState)
         return tuple(outcome for outcome in self.outcomes if outcome.state is state)
 
     @property
@@ -197,9 +201,13 @@ class BatchReport:
     async def to_jsonl(self, path: str | PathLike[str]) -> Path:
         """Write one line with a JSON object for each outcome, in order; return the path.
 
-        The file is replaced atomically. Raises `OSError` if it can't be written.
+        The file is replaced atomically. Raises `InvalidRequest` for what is no path, and `OSError` if the
+        file can't be written.
         """
-        return await anyio.to_thread.run_sync(write_lines, self.outcomes, Path(path))
+        place = Path(argument.path("path", path))
+        if await anyio.to_thread.run_sync(place.is_dir):
+            raise argument.error("path", path, "the path of a file, not of a folder")
+        return await anyio.to_thread.run_sync(write_lines, self.outcomes, place)
 
     async def write_contact_sheet(
         self,
@@ -226,22 +234,33 @@ class BatchReport:
         ``picks_commands``: the words of commands that go on with a saved ``picks.json``, by what they do.
         ``progress`` is called with the numbers of pictures that are collected and to be collected.
 
-        Raises `ConfigurationError` without the extra ``report``, and `OSError` if the folder can't
-        be written.
+        Raises `InvalidRequest` for values that can't be used, `ConfigurationError` without the extra
+        ``report``, and `OSError` if the folder can't be written.
         """
         from .pages import write_sheet
 
-        given = {key: Path(file) for key, file in (pictures or {}).items()}
+        place, candidates = _checked(folder, title, fetch, download, candidates, resolve_command)
+        argument.instance("pictures", pictures, Mapping | None, "a mapping of keys to paths, or None")
+        given = {
+            key: Path(argument.path(f"pictures[{key!r}]", file)) for key, file in (pictures or {}).items()
+        }
+        commands = argument.instance(
+            "picks_commands", {} if picks_commands is None else picks_commands, Mapping, "a mapping of words"
+        )
+        for label, words in commands.items():
+            argument.texts(f"picks_commands[{label!r}]", words)
+        if progress is not None:
+            argument.function("progress", progress, "a function of two numbers, or None")
         return await write_sheet(
             self,
-            Path(folder),
+            place,
             title=title,
             given=given,
             fetch=fetch,
             download=download,
-            candidates=tuple(candidates),
+            candidates=candidates,
             resolve_command=resolve_command,
-            picks_commands=picks_commands or {},
+            picks_commands=commands,
             progress=progress,
         )
 
@@ -268,15 +287,35 @@ class BatchReport:
         """
         from .pages import write_unknowns
 
+        place, candidates = _checked(folder, title, fetch, download, candidates, resolve_command)
         return await write_unknowns(
             self,
-            Path(folder),
+            place,
             title=title,
             fetch=fetch,
             download=download,
-            candidates=tuple(candidates),
+            candidates=candidates,
             resolve_command=resolve_command,
         )
+
+
+def _checked(
+    folder: object,
+    title: object,
+    fetch: object,
+    download: object,
+    candidates: object,
+    resolve_command: object,
+) -> tuple[Path, tuple[LookDetails, ...]]:
+    """What both pages are given: the folder, and the candidates. Raises `InvalidRequest`."""
+    argument.instance("title", title, str, "a text")
+    argument.flag("download", download)
+    if fetch is not None:
+        argument.function("fetch", fetch, "a function that opens a URL, or None")
+    if resolve_command is not None:
+        argument.texts("resolve_command", resolve_command)
+    place = Path(argument.path("folder", folder, "the path of a folder"))
+    return place, argument.each("candidates", candidates, LookDetails, "a list of LookDetails")
 
 
 class _Opening(Coroutine[Any, Any, _T], Generic[_T]):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import Format, LookEdit
-from .._core.formatting import format_credits
+from .._core.formatting import format_credits, format_moment
 from .._core.intents.outcomes import Outcome, OutcomeState, undecided
-from .look_cards import frame_of, moment, prompt_of, reason_of, sentence
+from .look_cards import frame_of, prompt_of, reason_of, sentence
 from .page_pictures import SheetPicture
 
 DECISIONS_FILE = "decisions.json"
@@ -127,7 +127,7 @@ def _card(
             if value
         ),
         reason=sentence(reason_of(outcome, SheetPicture())),
-        sent=moment(outcome.submitted_at),
+        sent=format_moment(outcome.submitted_at),
         attempt=outcome.attempt or "",
         price=format(request.credits, "f"),
         credits=format_credits(request.credits),

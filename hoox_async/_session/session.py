@@ -41,6 +41,7 @@ from .._core.settings import (
     check_api_key,
     check_base_url,
     check_timeout,
+    check_timeouts,
 )
 from .._io.clock import running_loop
 from .._io.hooks import Hooks
@@ -103,12 +104,13 @@ class HooxSession:
             check_base_url(base_url), key, option.flag("new_key", new_key), self._hooks.kind
         )
         self._limit = option.whole("requests_per_minute", requests_per_minute, least=1)
-        option.instance("timeouts", timeouts, Timeouts | None, "a Timeouts, or None")
-        self._timeouts = Timeouts() if timeouts is None else timeouts
+        self._timeouts = check_timeouts(timeouts)
         self._poll: Poll = option.choice("poll", poll, get_args(Poll))
         if webhooks is not None and not callable(getattr(webhooks, "url_for", None)):
             raise option.error("webhooks", webhooks, "a WebhookHub, or None")
         self._webhooks = webhooks
+        if transport is not None and not callable(getattr(transport, "send", None)):
+            raise option.error("transport", transport, "a transport, or None")
         self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
@@ -281,8 +283,8 @@ class HooxSession:
         """
         request = PromptAvatar(
             prompt, style=style, format=format, resolution=resolution, name=name, place=place,
-            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
+            element_images=element_images, webhook_url=webhook_url, metadata=_given(metadata),
+            extra=_given(extra),
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
@@ -306,8 +308,8 @@ class HooxSession:
         Raises what `submit` raises.
         """
         request = ImageAvatar(
-            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
+            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=_given(metadata),
+            extra=_given(extra),
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
@@ -340,7 +342,7 @@ class HooxSession:
         request = LookEdit(
             source, prompt, style=style, format=format, resolution=resolution, images=images,
             upscale=upscale, look_name=look_name, place=place, tags=tags, webhook_url=webhook_url,
-            metadata=metadata or {}, extra=extra or {},
+            metadata=_given(metadata), extra=_given(extra),
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
@@ -423,7 +425,7 @@ class HooxSession:
         it is edited. Raises also `StoreError`, and what the method `look` raises.
         """
         runtime = self._ready()
-        return await runtime.unknowns.resolve(key, ref_of(look), attempt)
+        return await runtime.unknowns.resolve(key, ref_of(look, "look"), attempt)
 
     async def resend(
         self,
@@ -510,7 +512,9 @@ class HooxSession:
         Raises `UnexpectedResponse` if there is none (yet) or it is no image, `TransportError`, and what
         `status` raises where the picture's address has to be asked for.
         """
-        return await self._ready().pictures.read(look)
+        runtime = self._ready()
+        ref_of(look, "look")
+        return await runtime.pictures.read(look)
 
     async def download(
         self,
@@ -526,7 +530,9 @@ class HooxSession:
         unless ``overwrite`` is true, `OSError`, `InvalidRequest` for what is no path, and what `picture`
         raises. A small one is kept, as by `picture`.
         """
-        return await self._ready().pictures.save(look, path_or_folder, overwrite=overwrite)
+        runtime = self._ready()
+        ref_of(look, "look")
+        return await runtime.pictures.save(look, path_or_folder, overwrite=overwrite)
 
     @property
     def quota(self) -> QuotaSnapshot:
@@ -557,6 +563,10 @@ class HooxSession:
         the next call tells of.
         """
         return await self._ready().health.read()
+
+
+def _given(fields: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {} if fields is None else fields
 
 
 async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Ledger) -> None:

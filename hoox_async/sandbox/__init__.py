@@ -1,9 +1,8 @@
 """A local server of the API, and the fake workspace behind it, for tests, demos and benchmarks.
 
-From this library it uses the models, endpoints, protocols and errors, and a session only where
-`Sandbox.session` makes one. Its prices and its checks of requests are its own: see `received_requests`.
-
-A new fault: `fault_injection`; `tests/test_fault_matrix.py` then asks for its row.
+`Sandbox` is the server, and `Space` the workspace, which `InProcessTransport` uses without a socket. `Fault`
+says how a request can fail, `AnswerForms` and `DeliveryOptions` in which ways the API can answer and deliver.
+Its prices are its own, not the client's: so a test can find a wrong one.
 """
 
 from .answers import AnswerForms

@@ -1,4 +1,7 @@
-"""Faults that a request can meet on demand, and the plan of which request meets which."""
+"""Faults that a request can meet on demand, and the plan of which request meets which.
+
+For a new fault `tests/test_fault_matrix.py` asks for its row.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,14 @@ class Fault:
         argument.flag("json", json)
         kind = "application/json" if json else _HTML
         text = body or (f'{{"error": "HTTP {code}"}}' if json else f"<html>{code}</html>")
-        return cls(f"STATUS_{code}", "answer", charges, code, (("Content-Type", kind),), text.encode())
+        return cls(
+            f"STATUS_{code}",
+            "answer",
+            charges,
+            code,
+            (("Content-Type", kind),),
+            text.encode(errors="surrogatepass"),
+        )
 
     @classmethod
     def slow(cls, seconds: float) -> Fault:
@@ -203,9 +213,10 @@ class FaultPlan:
         faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
         rates: Mapping[Fault, float] | None = None,
     ) -> None:
-        _check_rates(rates or {})
+        rates = {} if rates is None else rates
+        _check_rates(rates)
         self._rng = rng
-        self._rates = dict(rates or {})
+        self._rates = dict(rates)
         self._requests: Counter[str] = Counter()
         self._planned: dict[str, list[_PlannedFault]] = {}
         for endpoint, number, fault in check_faults(faults):

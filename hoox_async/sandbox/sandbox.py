@@ -260,6 +260,8 @@ class Sandbox:
 
         Raises `ConfigurationError` while the sandbox is not running.
         """
+        argument.text("url", url)
+        argument.instance("body", body, dict, "a dict of JSON values")
         server = self._server
         if server is None:
             raise ConfigurationError("the sandbox is not running")

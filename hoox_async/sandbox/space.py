@@ -112,7 +112,7 @@ class Space:
             fail_marker=fail_marker,
             duration=duration,
         )
-        self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
+        self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates)  # noqa: S311
         self.forms: AnswerForms = forms or AnswerForms()
         self.window: QuotaWindow = QuotaWindow(
             requests_per_minute,

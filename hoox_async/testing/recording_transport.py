@@ -10,7 +10,7 @@ import attrs
 
 from .._api.converter import parse_json
 from .._api.endpoints import Endpoint, WireRequest, WireResponse
-from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url
+from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_timeouts
 from .._io.protocols import BeforeSend, Fetched
 from .._io.transport import HttpTransport
 
@@ -54,7 +54,7 @@ class RecordingTransport:
 
     def __init__(self, api_key: str, *, base_url: str = BASE_URL, timeouts: Timeouts | None = None) -> None:
         self.answers: list[RecordedAnswer] = []
-        self._http = HttpTransport(check_base_url(base_url), check_api_key(api_key), timeouts or Timeouts())
+        self._http = HttpTransport(check_base_url(base_url), check_api_key(api_key), check_timeouts(timeouts))
 
     async def start(self) -> None:
         """Open the connections' pools. The session calls it."""

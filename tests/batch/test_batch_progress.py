@@ -129,5 +129,5 @@ async def test_what_cannot_be_called_is_invalid() -> None:
 
     async with opened(space_of()) as session:
         for wrong in (asynchronous, "print"):
-            with pytest.raises(ConfigurationError, match=r"progress: .* is not a plain function"):
+            with pytest.raises(ConfigurationError, match=r"progress: .* expected a plain function"):
                 BatchRunner(session, progress=wrong)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -50,6 +51,7 @@ async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> Non
             process.send_signal(signal.SIGKILL)
     message = str(caught.value)
     assert f"process {process.pid} on {socket.gethostname()} since 20" in message
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC;", message)
     assert str(path) in message
     store = FileLedger(path)
     await store.open(WORKSPACE)

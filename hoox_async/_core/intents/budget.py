@@ -11,7 +11,7 @@ from typing import NamedTuple
 import attrs
 
 from ..._api.requests import FREE
-from ..._checks import option
+from ..._checks import argument, option
 from ...errors import BudgetExceeded, ConfigurationError
 from .intent import Intent, IntentState
 
@@ -136,6 +136,7 @@ class Budget:
 
     def allows(self, credits: Decimal) -> bool:
         """Whether this much can be reserved beside what is spent and reserved. Zero credits always can."""
+        credits = argument.credits("credits", credits)
         return not credits or self.spent + self.reserved + credits <= self.max_credits
 
     def exhausted(self, credits: Decimal) -> bool:
@@ -156,6 +157,7 @@ class Budget:
 
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
+        credits = argument.credits("credits", credits)
         if not self.allows(credits):
             raise self.exceeded_by(credits)
         self.reserved += credits
@@ -179,6 +181,8 @@ class Budget:
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
         """End a reservation. ``spent`` says that the credits were spent, or may have been."""
+        credits = argument.credits("credits", credits)
+        argument.flag("spent", spent)
         self.reserved -= credits
         self.releases += 1
         if spent:
@@ -200,7 +204,7 @@ class Budget:
 
     def count(self, credits: Decimal) -> None:
         """Add credits that were spent without a reservation."""
-        self.spent += credits
+        self.spent += argument.credits("credits", credits)
 
 
 def plain_credits(credits: Decimal) -> str:

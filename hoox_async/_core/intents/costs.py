@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 
 from ..._api.requests import FREE, PrunedRequest
-from ...errors import ConfigurationError
+from ..._checks import argument, option
 from ..formatting import format_amount, format_credits
 from .intent import Intent
 from .outcomes import OutcomeState, state_of
@@ -41,7 +41,7 @@ class Costs:
     @classmethod
     def total(cls, rows: Iterable[Costs]) -> Costs:
         """The sum of these groups, as one whose ``group`` is None."""
-        rows = tuple(rows)
+        rows = argument.each("rows", rows, cls, "a list of Costs")
         return cls(
             None,
             False,
@@ -107,7 +107,7 @@ def _grouping(by: str) -> Callable[[Intent], _Group]:
     known = _GROUPINGS.get(by) if isinstance(by, str) else None
     if known is None:
         names = ", ".join(_GROUPINGS)
-        raise ConfigurationError(f"by: {by!r} is not metadata.NAME, as in metadata.customer, nor {names}")
+        raise option.error("by", by, f"metadata.NAME, as in metadata.customer, or one of {names}")
     return known
 
 

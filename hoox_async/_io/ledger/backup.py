@@ -60,7 +60,7 @@ def _require_free(place: Path) -> None:
 def copy_state(path: str | os.PathLike[str]) -> str | None:
     """Why no session opens this file, where it was copied or is a copy (see `copy_store`); else None.
 
-    It reads in the calling thread. Raises `StoreError`.
+    It reads in the calling thread. Raises `StoreError`, and `InvalidRequest` for what is no path.
     """
     name = file_path("path", path)
     with closing(connect_to_read(name)) as db, translated(name):

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ..._checks import argument, option
+from ..._checks import argument
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.records import rewrite
@@ -44,7 +44,7 @@ from .postgres import PostgresEngine
 from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, ensure_newest, read_state
-from .postgres_url import DatabaseUrl, is_database, require_schema
+from .postgres_url import DatabaseUrl, check_place, is_database
 from .sqlite import SQLiteEngine
 from .sqlite_errors import NO_STORE_YET
 from .sqlite_file import SQLiteFile
@@ -271,9 +271,13 @@ async def copy_store(
     fingerprints of keys are made with a salt of its own.
 
     Returns what both sides hold. Where that is not equal the target can't be used, and the same call makes
-    the copy anew. Raises `ConfigurationError`, `StoreMismatch` for another API key, `StoreLocked` while a
-    session has either open, and `StoreError` where the target holds other work.
+    the copy anew. Raises `ConfigurationError`, `InvalidRequest` for what is no path, `StoreMismatch` for
+    another API key, `StoreLocked` while a session has either open, and `StoreError` where the target holds
+    other work.
     """
+    check_place(workspace, schema)
+    if api_key is not None:
+        check_api_key(api_key)
     from_database = is_database(source)
     if from_database == is_database(target):  # not shown: it may hold a password
         for name, given in (("source", source), ("target", target)):
@@ -289,9 +293,7 @@ async def copy_store(
     )
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
-        database = _Database(
-            connections, require_schema(schema), option.name("workspace", workspace, of="workspace")
-        )
+        database = _Database(connections, schema, workspace)
         await check_server(connections)
         return await (_to_file(database, path) if from_database else _to_database(path, database, api_key))
     finally:

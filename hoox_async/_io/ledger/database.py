@@ -269,10 +269,11 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
     For a role that may, where the role of the application may not create tables. Returns the version before
     and after. Raises `ConfigurationError` and `StoreError`.
     """
+    require_schema(schema)
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
         await check_server(connections)
-        state = await migrate_schema(connections, require_schema(schema))
+        state = await migrate_schema(connections, schema)
     finally:
         await connections.aclose()
     return state.version, max(state.version, MIGRATIONS[-1].version)

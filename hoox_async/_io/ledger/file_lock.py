@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from weakref import WeakSet
 
+from ..._core.formatting import format_moment
 from ...errors import StoreError, StoreLocked
 
 # an offset far behind the holder's name, since on Windows others cannot read a locked byte
@@ -101,7 +102,8 @@ def _holder(fd: int) -> str:
     try:
         os.lseek(fd, 0, os.SEEK_SET)
         holder = json.loads(os.read(fd, 4096))
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        since = format_moment(datetime.fromisoformat(holder["since"]))
+        return f"process {holder['pid']} on {holder['host']} since {since}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another session"  # which has the lock and has not written its name yet
 

@@ -25,7 +25,9 @@ from .transaction import Transaction
 
 def prune(name: str, before: datetime) -> PruneResult:
     """Do what `prune_store` says, in the calling thread. Each page is one transaction."""
-    size_before, pruned, already = _size(name), 0, 0
+    pruned = already = 0
+    with translated(name):
+        size_before = _size(name)
     database = SQLiteFile(name)
     database.open_existing(datetime.now(UTC))
     try:

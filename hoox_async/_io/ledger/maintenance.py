@@ -22,7 +22,7 @@ from .backup import back_up, recover
 from .file_pruning import preview, prune
 from .intent_rows import read_budget, to_units
 from .opening import file_path
-from .postgres_url import is_database
+from .postgres_url import check_place, is_database
 from .sqlite_errors import translated
 from .sqlite_file import SQLiteFile, SQLiteTransaction
 from .sqlite_reader import connect_to_read, read_store
@@ -41,7 +41,7 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     ``-wal`` and ``-shm`` too: SQLite would read them as the copy's.
 
     Raises `StoreError` where there is no such store, it can't be read, or the target exists or can't be
-    written.
+    written, `InvalidRequest` for what is no path, and `ConfigurationError` for a URL.
     """
     path = _path("source", source, "pg_dump")
     return await anyio.to_thread.run_sync(back_up, path, _path("target", target, "pg_dump"))
@@ -58,10 +58,11 @@ async def read_costs(
     the group ``"pruned"``. It works while sessions have the store open, and needs no API key.
 
     ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what of
-    the database is read. Raises `StoreError` where there is no such store, and `ConfigurationError` for
-    another ``by``.
+    the database is read. Raises `StoreError` where there is no such store, `InvalidRequest` for
+    what is no path, and `ConfigurationError` for another ``by``.
     """
     table = CostTable(by)
+    check_place(workspace, schema)
     if is_database(store):
         from .postgres_offline import offline_workspace
 
@@ -87,8 +88,8 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     of the file as it was, and compare the store with the looks of the workspace (`HooxSession.looks`) before
     you run anything again.
 
-    Raises `StoreError` where there is neither to mend or what is left is damaged, and `StoreLocked` while
-    a session has the store open.
+    Raises `StoreError` where there is neither to mend or what is left is damaged, `StoreLocked` while a
+    session has the store open, and `InvalidRequest` for what is no path.
     """
     await anyio.to_thread.run_sync(recover, _path("path", path, "its own means"))
 
@@ -118,12 +119,14 @@ async def prune_store(
     needs as much free space again. Releases that can't read a pruned file refuse it. Copies of the store, its
     backups too, still hold what was erased.
 
-    Raises `StoreLocked` while a session has the file open, `StoreError`, and `ConfigurationError` for an
-    ``older_than`` that is no time of 0 or more, and a ``dry_run`` that is neither True nor False.
+    Raises `StoreLocked` while a session has the file open, `StoreError`, `InvalidRequest` for what is no
+    path, and `ConfigurationError` for an ``older_than`` that is no time of 0 or more, and a ``dry_run`` that
+    is neither True nor False.
     """
     if not isinstance(older_than, timedelta) or older_than < timedelta():
         raise option.error("older_than", older_than, "a timedelta of 0 or more")
     option.flag("dry_run", dry_run)
+    check_place(workspace, schema)
     older_than = min(older_than, _AGES)
     if is_database(store):
         from .postgres_offline import offline_workspace
@@ -150,10 +153,12 @@ async def store_budget(
     of the database. Processes that use the store go by the new cap from their next sending on. A cap below
     what is charged lets nothing more be sent. Of a file no session may be open, unless it is only read.
 
-    Raises `ConfigurationError` where the store has no such budget, `StoreLocked` and `StoreError`.
+    Raises `ConfigurationError` where the store has no such budget, `InvalidRequest` for what is no path,
+    `StoreLocked` and `StoreError`.
     """
     wanted = None if cap is None else option.credits("cap", cap)
     option.name("name", name, of="budget")
+    check_place(workspace, schema)
     if is_database(store):
         from .postgres_offline import offline_workspace
 

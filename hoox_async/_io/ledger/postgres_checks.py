@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..._checks import option
 from ...errors import StoreError
 from .dialect import quoted
 from .postgres_connections import Connections
+from .postgres_url import require_schema
 
 _OLDEST = 13_00_00
 
@@ -77,8 +79,11 @@ async def check_rights(connections: Connections, schema: str) -> None:
 
 
 def grants(schema: str, role: str) -> str:
-    """The statements that give a role all the rights on the schema that an application needs."""
-    place, user = quoted(schema), quoted(role)
+    """The statements that give a role all the rights on the schema that an application needs.
+
+    Raises `ConfigurationError` for what is no name.
+    """
+    place, user = quoted(require_schema(schema)), quoted(option.name("role", role, of="role"))
     return (
         f"GRANT USAGE ON SCHEMA {place} TO {user}; "
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place} TO {user};"

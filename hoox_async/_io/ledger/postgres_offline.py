@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from ..._api.requests import PrunedRequest
-from ..._checks import option
 from ..._core.intents import pruning
 from ..._core.intents.intent import Intent
 from ..._core.intents.pruning import PruneResult
@@ -28,7 +27,7 @@ from .ledger import Ledger, in_states
 from .postgres import PostgresEngine
 from .postgres_connections import Connections
 from .postgres_migrations import MIGRATIONS, read_state
-from .postgres_url import DatabaseUrl, require_schema
+from .postgres_url import DatabaseUrl, check_place
 from .transaction import Transaction
 
 DEFAULT_SCHEMA = "hoox"
@@ -118,8 +117,7 @@ async def offline_workspace(
     url: str | DatabaseUrl, workspace: str, *, schema: str = DEFAULT_SCHEMA
 ) -> AsyncIterator[OfflineWorkspace]:
     """The records of a workspace that exists. Raises `ConfigurationError`, `NoWorkspace` and `StoreError`."""
-    option.name("workspace", workspace, of="workspace")
-    require_schema(schema)
+    check_place(workspace, schema)
     connections = Connections(url if isinstance(url, DatabaseUrl) else DatabaseUrl.parse(url), 1)
     try:
         state = await read_state(connections, schema)

@@ -41,7 +41,7 @@ class DatabaseUrl:
         from psycopg.conninfo import conninfo_to_dict
 
         if not is_database(url):
-            raise ConfigurationError("the URL of a PostgreSQL database begins with postgresql://")
+            raise ConfigurationError("url: the URL of a PostgreSQL database begins with postgresql://")
         if not _is_unambiguous(url.partition("://")[2]):
             raise ConfigurationError(_UNREADABLE)
         found: Mapping[str, Any] | None = None
@@ -65,6 +65,12 @@ class DatabaseUrl:
 def is_database(store: object) -> bool:
     """Whether this is the URL of a PostgreSQL database, not the path of a file."""
     return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
+
+
+def check_place(workspace: str, schema: str) -> None:
+    """Raise `ConfigurationError` for names that no workspace and no schema can have."""
+    option.name("workspace", workspace, of="workspace")
+    require_schema(schema)
 
 
 def require_schema(schema: str) -> str:
