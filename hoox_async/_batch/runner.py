@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from .._api.requests import AnyResolution, checked_resolution
+from .._checks import option
 from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
 from .._tracebacks import short_tracebacks
-from ..errors import ConfigurationError, HooxError, SessionClosed
+from ..errors import HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .input_run import InputRun
@@ -161,8 +162,7 @@ class BatchRunner:
         changed: Changed = "error",
         progress: ProgressCallback | None = None,
     ) -> None:
-        if not isinstance(session, HooxSession):
-            raise ConfigurationError(f"session: {type(session).__name__} is not a HooxSession")
+        option.instance("session", session, HooxSession, "a HooxSession")
         self._session = session
         self._options = BatchOptions(
             max_in_flight,

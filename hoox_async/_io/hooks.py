@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 from .._api.models import LookRef
-from ..errors import ConfigurationError
+from .._checks import option
 from ..events import DisplayOnly, Event, Hook, LookSettled
 from .logs import LogLimit
 
@@ -39,13 +39,8 @@ class Hooks:
     """
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
-        try:
-            self._hooks: tuple[Hook, ...] = tuple(hooks)
-        except TypeError:
-            raise ConfigurationError("hooks: expected a list of callables") from None
-        for hook in self._hooks:
-            if not callable(hook):
-                raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
+        kind: Any = Callable
+        self._hooks: tuple[Hook, ...] = option.each("hooks", hooks, kind, "a list of functions")
         self._queues = tuple(_HookQueue() for _ in self._hooks)
 
     @property

@@ -72,7 +72,7 @@ class BatchReport:
         if is_database(store):
             from .._io.ledger.postgres_offline import offline_workspace
 
-            async with offline_workspace(str(store), workspace, schema=schema) as records:
+            async with offline_workspace(store, workspace, schema=schema) as records:
                 return cls([outcome_of(intent) async for intent in records.stream()])
         from .._io.ledger.sqlite_reader import read_store
 

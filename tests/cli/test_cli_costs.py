@@ -61,4 +61,4 @@ def test_costs_by_something_else(cli: Cli, tmp_path: Path) -> None:
     cli("batch", file, "--yes")
     done = cli.bare("costs", file, "--by", "customer")
     assert done.code == 2
-    assert "--by: 'customer' is not metadata.NAME" in done.err
+    assert "--by: 'customer' is not usable; expected metadata.NAME" in done.err

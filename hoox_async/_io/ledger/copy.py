@@ -278,24 +278,22 @@ async def copy_store(
     check_place(workspace, schema)
     if api_key is not None:
         check_api_key(api_key)
-    from_database = is_database(source)
-    if from_database == is_database(target):  # not shown: it may hold a password
+    if is_database(source) and not is_database(target):
+        url, path = source, file_path("target", target)
+    elif is_database(target) and not is_database(source):
+        url, path = target, file_path("source", source)
+    else:  # not shown: it may hold a password
         for name, given in (("source", source), ("target", target)):
             argument.path(name, given)
         raise ConfigurationError(
             "a store is copied between a file and a postgresql:// URL; a file is copied to another one with "
             "`hoox-async store backup`, a database with pg_dump"
         )
-    url, path = (
-        (str(source), file_path("target", target))
-        if from_database
-        else (str(target), file_path("source", source))
-    )
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
         database = _Database(connections, schema, workspace)
         await check_server(connections)
-        return await (_to_file(database, path) if from_database else _to_database(path, database, api_key))
+        return await (_to_file(database, path) if url == source else _to_database(path, database, api_key))
     finally:
         await connections.aclose()
 

@@ -66,7 +66,7 @@ async def read_costs(
     if is_database(store):
         from .postgres_offline import offline_workspace
 
-        async with offline_workspace(str(store), workspace, schema=schema) as records:
+        async with offline_workspace(store, workspace, schema=schema) as records:
             async for intent in records.stream():
                 table.add(intent)
     else:
@@ -131,7 +131,7 @@ async def prune_store(
     if is_database(store):
         from .postgres_offline import offline_workspace
 
-        async with offline_workspace(str(store), workspace, schema=schema) as records:
+        async with offline_workspace(store, workspace, schema=schema) as records:
             return await records.prune(older_than, dry_run=dry_run)
     before = datetime.now(UTC) - older_than
     path = file_path("store", store)
@@ -162,7 +162,7 @@ async def store_budget(
     if is_database(store):
         from .postgres_offline import offline_workspace
 
-        async with offline_workspace(str(store), workspace, schema=schema) as records:
+        async with offline_workspace(store, workspace, schema=schema) as records:
             if wanted is not None:
                 await records.set_cap(name, wanted)
             found = await records.budget(name)

@@ -25,7 +25,7 @@ def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
     if is_database(store):
         from .database import single_workspace  # psycopg takes 66 ms
 
-        return single_workspace(str(store))
+        return single_workspace(store)
     return FileLedger(file_path("store", store, option))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import unquote
 
 import attrs
@@ -62,7 +62,7 @@ class DatabaseUrl:
         return "(not shown)" if any(secret in text for secret in secrets) else text
 
 
-def is_database(store: object) -> bool:
+def is_database(store: object) -> TypeGuard[str]:
     """Whether this is the URL of a PostgreSQL database, not the path of a file."""
     return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
 
