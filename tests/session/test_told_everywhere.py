@@ -213,6 +213,53 @@ async def test_the_end_of_an_unknown_is_told_though_a_session_without_hooks_has_
     assert told == ["k"]
 
 
+async def test_an_unknown_that_a_session_without_hooks_has_sent_again_is_told_once_to_who_asked_for_it() -> (
+    None
+):
+    """Its sender had hooks, and gets the look that the other session has paid for under the same key."""
+    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append(event.key)
+
+    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+        space.faults.fail_next("create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+    async with on_space(space, store=store) as (session, _):
+        await (await session.resend("k"))
+    for _ in range(2):
+        async with on_space(space, store=store, hooks=[hear]):
+            await asyncio.sleep(1.0)
+    assert told == ["k"]
+
+
+@pytest.mark.parametrize("is_accepted", [False, True])
+async def test_an_end_that_nobody_was_told_of_is_owed_until_a_session_without_hooks_has_paid_again(
+    is_accepted: bool,
+) -> None:
+    """If that cost nothing, the row is as it was before, and so is who owes its end."""
+    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append(event.key)
+
+    request = prompt("[fail] at first")
+    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+        await session.submit(request, key="k")
+    async with on_space(space, store=store) as (session, _):
+        with pytest.raises(GenerationFailed):
+            await (await session.submit(request, key="k"))
+        if not is_accepted:
+            space.faults.fail_next("create", Fault.status(400))
+        await BatchRunner(session, retry=("failed",)).run([BatchItem("k", request)])
+    async with on_space(space, store=store, hooks=[hear]):
+        await asyncio.sleep(60.0)
+    assert told == ([] if is_accepted else ["k"])
+
+
 async def test_a_look_is_paid_again_once_hooks_elsewhere_have_been_told_that_it_failed() -> None:
     """While another session tells an end, its row stays as it is: so nobody tells that end a second time."""
     async with processes(1) as (space, (leader,)):

@@ -152,22 +152,17 @@ def put(
     attempts = [attempt for change in changes for attempt in change.attempts]
     version = lost.version if lost is not None else row.version + 1 if row is not None else 1
     teller, notified = (row.teller, row.notified) if row is not None else (None, None)
-    owed_by_nobody = None
-    if lost is not None:
-        teller = lost.teller
-    elif attempts:
-        owed_by_nobody = _owed_by_nobody(before, teller)
-        if place.tells:
-            teller = place.me
-        elif before is None or not before.state.in_doubt:  # else an earlier POST may have made the look
-            teller = None
+    owed_by_nobody = _owed_by_nobody(before, teller) if attempts and lost is None else None
+    sets_teller = lost is not None or _sets_teller(place, before, after, is_sent=bool(attempts))
+    if sets_teller:
+        teller = lost.teller if lost is not None else place.me if place.tells else None
     values = place.values(
         age=_age(after, is_sent=bool(attempts), is_lost=lost is not None),
         key=after.key,
         state=after.state.value,
         version=version,
         sender=place.me if attempts else None,
-        sets_teller=int(bool(attempts) or lost is not None),
+        sets_teller=int(sets_teller),
         teller=teller,
         owed_by_nobody=owed_by_nobody,
         record=record,
@@ -188,6 +183,20 @@ def put(
     if freed is not None and freed not in after.past_looks:  # the user has named another look
         tx.write(sql.UNCLAIM, place.values(**of_look(freed)))
     return Written(after, version, record, teller, owed_by_nobody or notified)
+
+
+def _sets_teller(place: Place, before: Intent | None, after: Intent, *, is_sent: bool) -> bool:
+    """Whether its writer is to tell the intent's end from now on, or nobody where that has no hooks.
+
+    Who sends without hooks leaves that to an earlier sender while its POST may have made the look; also while
+    an end of its stands that nobody may have been told of: until another look is accepted.
+    """
+    if is_sent:
+        is_left = before is not None and (before.state.in_doubt or before.look is not None)
+        return place.tells or not is_left
+    ended = before.previous if before is not None and before.state is IntentState.SENDING else None
+    is_paid_again = ended is not None and ended.look is not None and after.state is IntentState.ACCEPTED
+    return is_paid_again and not place.tells
 
 
 def _owed_by_nobody(before: Intent | None, teller: str | None) -> str | None:

@@ -1,8 +1,9 @@
 """Who is told that a look is done: the news that a row owes, which its teller's hooks are called with.
 
 A row says who owes the news of its end (``teller``) and which look hooks were told of (``notified``). The
-teller is the member whose session sent it last, if that has hooks; where it has none and sends an unknown
-again, the teller stays, whose POST may have made the look. Its session tells whatever settled row of
+teller is the member whose session sent it last, if that has hooks. Where it has none and sends an unknown
+again, the teller stays, whose POST may have made the look; where it pays again for one that has ended, until
+that is accepted: else the end stands. Its session tells whatever settled row of
 its own it comes across: what it has written itself, what it reads of others' changes, and what it looks for
 here. Another session takes such a row over once its teller's session was closed or its member's lease is
 over: a session whose lease may have been over since a row was read reads that again before it calls hooks. So
