@@ -327,6 +327,6 @@ class MemoryDatabase(PostgresDatabase):
         self._engines = [general, for_lease]
         return Member(general, for_lease, self.memory.new_member(), self._lease)
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, until: float | None) -> None:
         for engine in self._engines:
             await engine.end()

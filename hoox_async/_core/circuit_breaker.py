@@ -145,6 +145,11 @@ class SubmissionBreaker:
         """The API has answered a free request that was sent while submissions were held back."""
         self._free_answer_at = now
 
+    @property
+    def ended_at(self) -> float:
+        """When it was last known of a paid request whether it was accepted, or that it was lost."""
+        return max(self._answered_at, self._lost_at)
+
     def oldest(self) -> float | None:
         """When the first of the outstanding paid requests was sent."""
         return min((at for at in self._outstanding.values() if at is not None), default=None)

@@ -16,8 +16,6 @@ from .logs import LogLimit
 
 MOST_WAITING = 10_000
 """How many events may wait for one async hook; newer ones are dropped, which is logged."""
-CLOSE_WITHIN = 10.0
-"""For how many seconds closing a session waits for its async hooks."""
 
 _called_with: ContextVar[Event | None] = ContextVar("hoox_called_with", default=None)
 _log = logging.getLogger("hoox_async")
@@ -78,11 +76,11 @@ class Hooks:
                 _log.exception("a hook raised at %s", type(event).__name__)
         calls.end_one()
 
-    async def aclose(self) -> None:
-        """Wait until the async hooks have run, `CLOSE_WITHIN` seconds at most; then cancel them."""
+    async def aclose(self, seconds: float) -> None:
+        """Wait until the async hooks have run, so many seconds at most; then cancel them."""
         running = [queue.task for queue in self._queues if queue.task is not None]
         if running:
-            await asyncio.wait(running, timeout=CLOSE_WITHIN)
+            await asyncio.wait(running, timeout=max(0.0, seconds))
         self.stop()
         if running:
             await asyncio.wait(running, timeout=_CANCEL_WITHIN)

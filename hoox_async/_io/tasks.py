@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import SessionClosed, StoreError
@@ -132,6 +133,13 @@ async def restarted(
                 _log.exception("%s failed; trying again in %g s", what, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def tried_until(moment: float | None, work: Awaitable[object]) -> None:
+    """Await what another session does where the store fails, until the loop's time ``moment`` at most."""
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout_at(moment):
+            await work
 
 
 async def cancelled_by_task_only(work: Awaitable[_T], what: str) -> _T:

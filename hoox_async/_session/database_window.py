@@ -278,15 +278,11 @@ class DatabaseWindow:
 
     async def _run_reports(self) -> None:
         pause = _REPORT_PAUSE
-        try:
-            while self._ended or self._cancelled:
-                await asyncio.sleep(pause)
-                pause = _REPORT_PAUSE if await self._send_reports() else min(2 * pause + 0.2, _LONGEST_PAUSE)
-        except asyncio.CancelledError:  # the session is being closed
-            await self._send_reports()
-            raise
+        while self._ended or self._cancelled:
+            await asyncio.sleep(pause)
+            pause = _REPORT_PAUSE if await self.send_reports() else min(2 * pause + 0.2, _LONGEST_PAUSE)
 
-    async def _send_reports(self) -> bool:
+    async def send_reports(self) -> bool:
         """Report what has ended since the last time. Returns whether the database has it now."""
         now = self._clock.now()
         ended, self._ended = [one for one in self._ended if now - one[1] < _REPORTED_AT_MOST], []
@@ -294,7 +290,8 @@ class DatabaseWindow:
         sent = [SentPermit(permit, now - sent_at, now - arrived_at) for permit, sent_at, arrived_at in ended]
         is_reported = False
         try:
-            await self._permits.report(sent, cancelled)
+            if sent or cancelled:
+                await self._permits.report(sent, cancelled)
             is_reported = True
         except StoreError as error:  # until then they count for longer than they must
             _log.debug("the use of permits could not be reported yet: %s", error)

@@ -10,7 +10,7 @@ import attrs
 
 from .._core.trouble import AWAY_AFTER, HINDERS_DELIVERIES, Signs, Trouble, find_trouble, needs_request
 from .._io.protocols import StoreGauges
-from ..errors import StoreError
+from ..errors import SessionClosed, StoreError
 from .database_window import DatabaseWindow
 
 if TYPE_CHECKING:
@@ -165,8 +165,10 @@ class HealthReader:
                 return reading.result()
         except TimeoutError:
             pass
-        except (StoreError, asyncio.CancelledError):
+        except StoreError:
             return None, math.inf
+        except asyncio.CancelledError:
+            raise SessionClosed("the session was closed") from None
         now = self.clock.now()
         return None, now - (now if self._unread_since is None else self._unread_since)
 

@@ -370,8 +370,8 @@ class JobRegistry:
         self._duty: PollDuty | None = None  # not known yet
         self._opened_at = clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        # Looks whose end no row says, since the store has failed. Each has a task that goes on writing.
-        self._unwritten: set[LookRef] = set()
+        # Ends that no row says, since the store has failed. Each has a task that goes on writing it.
+        self._unwritten: dict[LookRef, Settle] = {}
         self._unreferenced: list[str] = []  # keys
         self._closed: HooxError | None = None
 
@@ -440,6 +440,7 @@ class JobRegistry:
             except StoreError:
                 if job._complete:  # it was reported meanwhile
                     return
+                self.require_open(job)
                 raise
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
@@ -565,7 +566,7 @@ class JobRegistry:
         if look is None:
             return
         self._scheduler.settled_elsewhere(ref, seconds_of(intent))
-        self._unwritten.discard(ref)
+        self._unwritten.pop(ref, None)
         job = self._jobs.get(ref)
         if job is not None:
             if job._payment is None:
@@ -636,7 +637,7 @@ class JobRegistry:
             look = await self._write_to_row(job.key, settle)
         elif job is not None and (not job._is_settled or ref in self._unwritten):
             self._hooks.emit(LookSettled(look, None, None, job.metadata))
-        self._unwritten.discard(ref)
+        self._unwritten.pop(ref, None)
         return job, look
 
     async def _write_to_row(self, key: str, settle: Settle) -> Look:
@@ -657,7 +658,7 @@ class JobRegistry:
             "the store could not record that %s is %s: %s", look.ref, look.status, said, exc_info=unexpected
         )
         if look.ref not in self._unwritten:
-            self._unwritten.add(look.ref)
+            self._unwritten[look.ref] = settle
             with suppress(SessionClosed):  # it stays accepted in the store, where it is found again
                 self._tasks.background(self._keep_writing(settle), "hoox-settle")
 
@@ -666,10 +667,17 @@ class JobRegistry:
         while settle.look.ref in self._unwritten:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY)
-            try:
-                await self._write_end(settle)
-            except Exception as error:
-                _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
+            await self._try_to_write(settle)
+
+    async def _try_to_write(self, settle: Settle) -> None:
+        try:
+            await self._write_end(settle)
+        except Exception as error:
+            _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
+
+    async def write_ends(self) -> None:
+        """Write now the ends that the store has not written: the session closes. Never raises."""
+        await asyncio.gather(*map(self._try_to_write, tuple(self._unwritten.values())))
 
     # --- the end of waiting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -15,7 +16,7 @@ from .._io.hooks import Hooks
 from .._io.ledger.ledger import Ledger
 from .._io.logs import failures_logged
 from .._io.protocols import Coordination, Transport, Workspace
-from .._io.tasks import TaskSet
+from .._io.tasks import TaskSet, tried_until
 from ..errors import SessionClosed, StoreError
 from ..webhooks.hub import WebhookHub
 from .api_answers import ApiAnswers
@@ -34,7 +35,11 @@ from .submit import Submitter
 from .unknowns import Unknowns
 
 _TELL_EVERY = 60.0  # seconds
-_TELL_WITHIN = 2.0  # seconds that the store has to say what is owed when the session closes
+# Seconds in which a session closes once its paid POSTs were answered: the last ones are left for its store.
+# Of those before, the store has some to write what it has failed to write, and to say what is owed; hooks
+# have the others.
+_CLOSE_WITHIN, _STORE_CLOSES_WITHIN = 12.0, 2.0
+_WRITE_WITHIN, _TELL_WITHIN = 3.0, 2.0
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 
 
@@ -74,6 +79,7 @@ class SessionRuntime:
         )
         self.scheduler: PollScheduler = PollScheduler(limit=self.rate_limiter.window.limit)
         self._make_components()
+        self._closing_since = -math.inf
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 
@@ -222,10 +228,12 @@ class SessionRuntime:
             self.deliveries.changed_elsewhere(intent)
 
     async def close(self) -> None:
-        """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
+        """Send nothing new, let the outstanding POSTs and the hooks finish, and close everything.
 
+        Once the POSTs were answered, it takes 12 s at most: a store that does not answer is left as it is.
         Cancelled, it cancels the step that it waits for, and goes on with the next one.
         """
+        self._closing_since = self.clock.now()
         if self._detach is not None:
             self._detach()
         if self._stop_listening is not None:
@@ -236,9 +244,11 @@ class SessionRuntime:
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._close_store)
+            closing.push_async_callback(self.transport.aclose)
             closing.callback(self.deliveries.close)
-            closing.push_async_callback(self.hooks.aclose)
-            closing.push_async_callback(self._tell_owed)
+            closing.push_async_callback(self._close_hooks)
+            closing.push_async_callback(self._ask_store_once_more)
             closing.push_async_callback(self.posts.cancel)
             closing.push_async_callback(self.tasks.cancel)
             closing.push_async_callback(self.posts.drain)
@@ -252,10 +262,26 @@ class SessionRuntime:
                 return
             await asyncio.sleep(_TELL_EVERY)
 
-    async def _tell_owed(self) -> None:
-        with suppress(StoreError, TimeoutError):  # then it is told later, or by another session
-            async with asyncio.timeout(_TELL_WITHIN):
-                await self.store.tell_owed()
+    def _closes_by(self) -> float:
+        """The loop's time by which everything is closed, once nothing is sent any more."""
+        return max(self._closing_since, self.submitter.hold.ended_at) + _CLOSE_WITHIN
+
+    async def _ask_store_once_more(self) -> None:
+        """Write what it has failed to write, then tell what is owed: else another session does so later."""
+        until = self._closes_by() - _STORE_CLOSES_WITHIN
+        for seconds, work in ((_WRITE_WITHIN, self._write_unwritten), (_TELL_WITHIN, self.store.tell_owed)):
+            await tried_until(min(until, self.clock.now() + seconds), work())
+
+    async def _write_unwritten(self) -> None:
+        window = self.rate_limiter.window
+        reports = [window.send_reports()] if isinstance(window, DatabaseWindow) else []
+        await asyncio.gather(self.submitter.deferred.try_all(), self.registry.write_ends(), *reports)
+
+    async def _close_hooks(self) -> None:
+        await self.hooks.aclose(self._closes_by() - _STORE_CLOSES_WITHIN - self.clock.now())
+
+    async def _close_store(self) -> None:
+        await self.store.aclose(self._closes_by())
 
     def close_now(self) -> None:
         """While it closes: cancel the outstanding POSTs and the hooks instead of waiting for them."""

@@ -6,7 +6,8 @@ import asyncio
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
@@ -51,7 +52,7 @@ from .._io.protocols import Transport, Workspace
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
 from .._tracebacks import short_tracebacks
-from ..errors import ConfigurationError, InvalidRequest, SessionClosed
+from ..errors import ConfigurationError, InvalidRequest, SessionClosed, StoreError
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .health import SessionHealth
@@ -165,8 +166,9 @@ class HooxSession:
         """Wait until the outstanding paid POSTs have ended and are recorded, then close everything.
 
         Every task that waits for a job or for a permit of the quota gets `SessionClosed`; accepted looks stay
-        in the store. A paid POST may take as long as ``Timeouts.answer`` allows, and async hooks have 10 s to
-        run.
+        in the store. A paid POST may take as long as ``Timeouts.answer`` allows. The rest takes 12 s at most,
+        of which async hooks have 10 s to run: a database that does not answer is left as it is, and what it
+        did not write is found by the next session.
 
         When this is cancelled, outstanding POSTs are cancelled at once; they are found as unknown when the
         store is opened again. Everything is closed before the cancellation goes on. When it is cancelled once
@@ -182,7 +184,7 @@ class HooxSession:
 
     async def _close(self, runtime: SessionRuntime | None) -> None:
         """Close all parts in a separate task, which a cancellation of the caller does not reach."""
-        work = _close_runtime(runtime, self._transport, self._store)
+        work = runtime.close() if runtime is not None else self._close_unused()
         closing = self._closing = asyncio.create_task(work, name="hoox-close")
         try:
             await asyncio.shield(closing)
@@ -192,6 +194,13 @@ class HooxSession:
                 runtime.close_now()
             await asyncio.wait((closing,))
             raise
+
+    async def _close_unused(self) -> None:
+        """Close what was opened before there was a runtime."""
+        try:
+            await self._transport.aclose()
+        finally:
+            await self._store.aclose()
 
     def __del__(self) -> None:
         if getattr(self, "_open", None) is not None:
@@ -203,6 +212,17 @@ class HooxSession:
         if asyncio.get_running_loop() is not self._open.clock.loop:
             raise ConfigurationError("the session belongs to another event loop: open one session per loop")
         return self._open
+
+    @contextmanager
+    def _using(self) -> Iterator[SessionRuntime]:
+        """The block uses the store: where that fails since the session was closed, it is `SessionClosed`."""
+        runtime = self._ready()
+        try:
+            yield runtime
+        except StoreError as error:
+            if self._open is not None or error.charged != "no":
+                raise
+            raise SessionClosed("the session was closed") from error
 
     # --- paid
 
@@ -235,26 +255,27 @@ class HooxSession:
         nothing more is sent. A `StoreError` was not charged, unless its ``charged`` is ``"yes"``: then the
         API accepted the request, ``error.ref`` is the look, and only writing that down failed.
         """
-        runtime = self._ready()
+        self._ready()
         kinds = PromptAvatar | ImageAvatar | LookEdit
         argument.instance("request", request, kinds, "a PromptAvatar, an ImageAvatar or a LookEdit")
         if key is not None and not is_key(key):
             raise InvalidRequest("key", key, f"{KEY}, or None")
         argument.instance("budget", budget, Budget | None, "a Budget, or None")
         max_wait = argument.wait("max_wait", max_wait)
-        if isinstance(request, LookEdit):
-            request = with_source_ref(request)
-            max_wait = await await_source(
-                runtime.clock,
-                runtime.store,
-                runtime.intents,
-                runtime.registry,
-                ref_of(request.source),
-                key,
-                max_wait,
-            )
-        await runtime.registry.forget_unreferenced()
-        intent = await runtime.submitter.submit(request, key, budget, max_wait)
+        with self._using() as runtime:
+            if isinstance(request, LookEdit):
+                request = with_source_ref(request)
+                max_wait = await await_source(
+                    runtime.clock,
+                    runtime.store,
+                    runtime.intents,
+                    runtime.registry,
+                    ref_of(request.source),
+                    key,
+                    max_wait,
+                )
+            await runtime.registry.forget_unreferenced()
+            intent = await runtime.submitter.submit(request, key, budget, max_wait)
         runtime.pictures.remember(intent)
         return runtime.registry.job_of(intent)
 
@@ -394,9 +415,9 @@ class HooxSession:
 
         Where several processes share the store, those that this process sent. Raises `StoreError`.
         """
-        runtime = self._ready()
-        accepted = self._store.stream((IntentState.ACCEPTED,), own=True)
-        return [runtime.registry.job_of(intent) async for intent in accepted]
+        with self._using() as runtime:
+            accepted = self._store.stream((IntentState.ACCEPTED,), own=True)
+            return [runtime.registry.job_of(intent) async for intent in accepted]
 
     async def unknowns(self) -> list[Unknown]:
         """The requests that may or may not have been charged, with the looks that they may have made.
@@ -407,9 +428,9 @@ class HooxSession:
         has named a request's look without its avatar (`Unknown.delivered`), that is looked for first: if it
         is found, the request is settled. Raises `StoreError`.
         """
-        runtime = self._ready()
-        await runtime.deliveries.look_up_unknowns()
-        return await runtime.unknowns.list_all()
+        with self._using() as runtime:
+            await runtime.deliveries.look_up_unknowns()
+            return await runtime.unknowns.list_all()
 
     async def resolve(self, key: str, look: HasRef | str, *, attempt: str | None = None) -> LookJob:
         """Settle an unknown by naming its look yourself. Returns the look's job.
@@ -424,8 +445,8 @@ class HooxSession:
         of another avatar than was edited, unless this store did not create that: a public one is copied when
         it is edited. Raises also `StoreError`, and what the method `look` raises.
         """
-        runtime = self._ready()
-        return await runtime.unknowns.resolve(key, ref_of(look, "look"), attempt)
+        with self._using() as runtime:
+            return await runtime.unknowns.resolve(key, ref_of(look, "look"), attempt)
 
     async def resend(
         self,
@@ -447,10 +468,11 @@ class HooxSession:
         unknown's (any more) and for an attempt that is not its last one, and what `submit` raises. If the new
         request cost nothing, the unknown stays as it was.
         """
-        runtime = self._ready()
+        self._ready()
         argument.instance("budget", budget, Budget | None, "a Budget, or None")
         max_wait = argument.wait("max_wait", max_wait)
-        intent = await runtime.submitter.resend(key, attempt, budget, max_wait)
+        with self._using() as runtime:
+            intent = await runtime.submitter.resend(key, attempt, budget, max_wait)
         return runtime.registry.job_of(intent)
 
     async def drop(self, key: str, *, attempt: str | None = None) -> None:
@@ -459,7 +481,8 @@ class HooxSession:
         ``attempt`` is that of `resend`. Raises `InvalidRequest` for a key that is no unknown's (any more) and
         for an attempt that is not its last one, and `StoreError`.
         """
-        await self._ready().unknowns.drop(key, attempt)
+        with self._using() as runtime:
+            await runtime.unknowns.drop(key, attempt)
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """Read an avatar and all its looks, by one request.
@@ -569,17 +592,6 @@ def _given(fields: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return {} if fields is None else fields
 
 
-async def _close_runtime(runtime: SessionRuntime | None, transport: Transport, store: Ledger) -> None:
-    try:
-        if runtime is not None:
-            await runtime.close()
-    finally:
-        try:
-            await transport.aclose()
-        finally:
-            await store.aclose()
-
-
 _at_the_end: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 
@@ -588,7 +600,7 @@ def _close_at_the_end_of_the_loop(session: HooxSession, runtime: SessionRuntime)
 
     Else its store would be locked as long as the process lives.
     """
-    left, transport, store = session._left, session._transport, session._store
+    left = session._left
     weakly = weakref.ref(session)  # a session that is forgotten warns at once
     del session
 
@@ -598,7 +610,7 @@ def _close_at_the_end_of_the_loop(session: HooxSession, runtime: SessionRuntime)
         except asyncio.CancelledError:
             session = weakly()
             if session is None:
-                await _close_runtime(runtime, transport, store)
+                await runtime.close()
             elif not left.is_set():
                 shown = f"{session!r} was never closed; the end of its loop closed it"
                 await session.aclose()

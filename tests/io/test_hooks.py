@@ -11,7 +11,6 @@ import pytest
 from internals_kit import Hooks
 from session_kit import on_space, prompt
 
-from hoox_async._io.hooks import CLOSE_WITHIN
 from hoox_async.errors import ConfigurationError
 from hoox_async.events import Event, Hook, LookSettled, Paused
 
@@ -105,7 +104,7 @@ async def test_an_async_hook_runs_in_the_order_of_the_events(kind: str) -> None:
     for n in range(3):
         hooks.emit(paused(n))
     assert recorder.order == []
-    await hooks.aclose()
+    await hooks.aclose(10.0)
     assert recorder.order == ["begin 0", "end 0", "begin 1", "end 1", "begin 2", "end 2"]
 
 
@@ -144,7 +143,7 @@ async def test_an_async_hook_that_raises_is_logged_and_called_with_the_next_even
     hooks = Hooks([bad])
     for reason in ("cancelled", "raises", "last"):
         hooks.emit(paused(reason))
-    await hooks.aclose()
+    await hooks.aclose(10.0)
     assert seen == ["cancelled", "raises", "last"]
     assert caplog.text.count("an async hook raised at Paused") == 3
     assert "RuntimeError: mine" in caplog.text
@@ -159,7 +158,7 @@ async def test_the_events_that_wait_for_an_async_hook_are_limited(
     hooks = Hooks([recorder.slow])
     for n in range(10):
         hooks.emit(paused(n))
-    await hooks.aclose()
+    await hooks.aclose(10.0)
     assert recorder.order[::2] == ["begin 0", "begin 1", "begin 2"]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
@@ -183,8 +182,8 @@ async def test_closing_waits_for_async_hooks_for_a_bounded_time(caplog: pytest.L
     hooks.emit(paused(2))
     await asyncio.sleep(1)
     began = asyncio.get_running_loop().time()
-    await hooks.aclose()
-    assert asyncio.get_running_loop().time() - began == pytest.approx(CLOSE_WITHIN)
+    await hooks.aclose(10.0)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(10.0)
     assert cancelled.is_set()
     assert "not called with 1 Paused" in caplog.text
 

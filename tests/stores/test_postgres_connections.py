@@ -263,6 +263,21 @@ async def test_a_server_whose_processes_stand_still_is_noticed(own_postgres: Ser
         assert await opened.fetch("SELECT 1") == [(1,)]
 
 
+@pytest.mark.slow
+async def test_closing_does_not_wait_for_a_server_that_stands_still(own_postgres: Server) -> None:
+    """What still runs at the time that is given fails: with a connection, or while it waits for one."""
+    opened = Connections(DatabaseUrl.parse(own_postgres.url), 1, deadline=1000.0)
+    await opened.fetch("SELECT 1")
+    with own_postgres.standing_still():
+        running = [asyncio.create_task(opened.fetch("SELECT 1")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        await opened.aclose(asyncio.get_running_loop().time() + 0.2)
+        for each in running:
+            with pytest.raises(StoreError, match="closed"):
+                await each
+    assert not opened._running
+
+
 async def test_a_statement_whose_connection_is_cut_fails(postgres: Server) -> None:
     """A connection that is reset while a statement runs is a `StoreError`; the next one is new."""
     async with Proxy(postgres.socket) as proxy, connections(proxy.url) as opened:

@@ -19,6 +19,7 @@ from ..._tracebacks import short_tracebacks
 from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
+from ..tasks import tried_until
 from . import member_statements as sql
 from .dialect import in_schema, postgres
 from .intent_rows import Place, Row
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ...webhooks.hub import WebhookHub
 
 DEFAULT_WORKSPACE = "default"
+_CLOSE_WITHIN = 10.0  # seconds
 
 _log = logging.getLogger("hoox_async")
 
@@ -135,7 +137,7 @@ class PostgresDatabase:
             member = await self._connect()
             await member.start()
         except BaseException:
-            await self._shut_down(member)
+            await self._shut_down(member, loop.time() + _CLOSE_WITHIN)
             raise
         self._member = member
         if self._webhooks is not None:
@@ -145,17 +147,22 @@ class PostgresDatabase:
         """End the lease and disconnect. It can be called at any time, and again.
 
         Close the sessions first: while one is open its POSTs may be outstanding, and the lease is left to run
-        out instead. In a forked child it does nothing.
+        out instead. In a forked child it does nothing. It takes 10 s at most, also where the server does not
+        answer.
         """
+        await self.close_by(asyncio.get_running_loop().time() + _CLOSE_WITHIN)
+
+    async def close_by(self, until: float | None) -> None:
+        """As `aclose`, until this time of the loop at most (None: as long as the server takes)."""
         member = self._member
         if member is None or not self.is_in_own_process:
             return
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._member = None
-        await self._shut_down(member)
+        await self._shut_down(member, until)
 
-    async def _shut_down(self, member: Member | None) -> None:
+    async def _shut_down(self, member: Member | None, until: float | None) -> None:
         try:
             if member is not None:
                 await member.stop()
@@ -164,11 +171,10 @@ class PostgresDatabase:
                         "%s was closed before its sessions: its lease runs out by itself", self._name
                     )
                 else:
-                    with suppress(StoreError):  # then the lease runs out
-                        await member.leave()
+                    await tried_until(until, member.leave())  # else the lease runs out
         finally:
             self._is_open = False
-            await self._disconnect()
+            await self._disconnect(until)
 
     async def _accept_delivery(self, attempt_id: str, delivery: Delivery) -> bool:
         """Keep a delivery of which no open session here knows the attempt, for its workspace's leader.
@@ -255,11 +261,11 @@ class PostgresDatabase:
             self._lease,
         )
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, until: float | None) -> None:
         connections, self._connections = self._connections, []
         async with AsyncExitStack() as closing:  # it goes on with the next one where it is cancelled
             for each in connections:
-                closing.push_async_callback(each.aclose)
+                closing.push_async_callback(each.aclose, until)
 
 
 @short_tracebacks

@@ -103,8 +103,11 @@ class Ledger:
         workspace, and `StoreError`. Then it holds nothing, and the other session is not disturbed.
         """
 
-    async def aclose(self) -> None:
-        """Write what is waiting to be written, and release what `open` acquired."""
+    async def aclose(self, until: float | None = None) -> None:
+        """Write what is waiting to be written, and release what `open` acquired.
+
+        ``until``: the loop's time at which a database that does not answer is left as it is (None: never).
+        """
 
     def confirm_key(self) -> None:
         """Bind it to its API key for good, since an answer has shown that the key is valid.

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -19,6 +18,7 @@ from ..._core.intents.transitions import Send, Transition, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
+from ..tasks import tried_until
 from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, require_url
 from .intent_rows import FORGETTABLE, Place, Row, Written, to_microseconds
@@ -74,7 +74,7 @@ class LocalLedger(Ledger):
             self._opened = None
             raise
 
-    async def aclose(self) -> None:
+    async def aclose(self, until: float | None = None) -> None:
         """Write what is waiting to be written and close. It can be called at any time, and again.
 
         In a forked child it does nothing, since the database belongs to the parent.
@@ -85,8 +85,8 @@ class LocalLedger(Ledger):
             self._flushing.cancel()
         try:
             if self._news is not None and not self._opened.is_closed:
-                with suppress(StoreError):  # a later session tells again what it does not find as told
-                    await self._news.leave()
+                # else a later session tells again what it does not find as told
+                await tried_until(until, self._news.leave())
         finally:
             await self._opened.aclose()
 

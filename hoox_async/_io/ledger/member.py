@@ -20,7 +20,7 @@ from ..._core.intents.transitions import IllegalTransition, MarkUnknown
 from ...errors import SessionClosed, StoreError
 from ..clock import Clock
 from ..protocols import Coordination
-from ..tasks import TaskSet
+from ..tasks import TaskSet, tried_until
 from . import intent_rows, statements
 from . import member_statements as sql
 from .change_feed import ChangeFeed, OnChange
@@ -103,17 +103,18 @@ class Member:
         self._opened_at[workspace] = self.clock.utc()
         self._unwritten_closings.pop(workspace, None)
 
-    async def close_workspace(self, workspace: int) -> None:
-        """Leave this workspace alone from now on. Another process may poll it at once."""
+    async def close_workspace(self, workspace: int, until: float | None) -> None:
+        """Leave this workspace alone from now on. Another process may poll it at once.
+
+        ``until``: the loop's time after which what is not written is left to the sweep and the next turn.
+        """
         self._listeners.pop(workspace, None)
         self._closed_at[workspace] = self.clock.now()
         news = self._news.pop(workspace, None)
         if news is not None:
             self._unwritten_closings[workspace] = news
-            with suppress(StoreError):  # then the sweep writes it
-                await self._write_closings()
-        with suppress(StoreError):  # then the next turn writes it
-            await self._leaders.leave(workspace)
+            await tried_until(until, self._write_closings())
+        await tried_until(until, self._leaders.leave(workspace))
 
     def coordinate(self, workspace: int, part: Coordination) -> None:
         """Take part in what one process does for all in this workspace, until it is closed."""

@@ -48,6 +48,7 @@ class _Statement(Generic[_T]):
         self.seconds = seconds
         self.ends_at: float = loop.time() + seconds
         self.answer: asyncio.Future[_T] = loop.create_future()
+        self.connection: AsyncConnection[Row] | None = None  # while it has one
         self.refusal: StoreError | None = None  # why no connection could be made for it
         self.ending: asyncio.Task[None] | None = None  # once it is late
 
@@ -80,7 +81,7 @@ class Connections:
         self._put_back = asyncio.Event()  # set once, when a connection is not in use any more
         self._connect_from = -math.inf  # while others are in use: not before, as one was refused just now
         self._given_up = 0  # connections, since the last statement that was answered in time
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], _Statement[Any]] = {}
         self._closing = asyncio.Event()
         self.kept_idle: float = _KEPT_IDLE
         """Seconds after which a connection that is not used is closed, but for the last one."""
@@ -145,18 +146,38 @@ class Connections:
             raise StoreError(f"{self.name}: the store is closed")
         statement = _Statement(work, seconds)
         task = asyncio.get_running_loop().create_task(self._run(statement), name="hoox-statement")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = statement
+        task.add_done_callback(self._running.pop)
         return statement, task
 
-    async def aclose(self) -> None:
-        """Wait for the statements that run, at most until their deadlines, and close all connections."""
+    async def aclose(self, until: float | None = None) -> None:
+        """Wait for the statements that run, at most until their deadlines, and close all connections.
+
+        ``until``: the loop's time at which those that still run are cut; None: never.
+        """
         self._closing.set()
         try:
-            while self._running:
-                await asyncio.wait(tuple(self._running))
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._ended()
+            except TimeoutError:
+                self._end_all()
+                await self._ended()
         finally:  # cancelled, the statements that still run close their connections themselves
             await self._close_idle(keep=0, older_than=0.0)
+
+    async def _ended(self) -> None:
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    def _end_all(self) -> None:
+        """Have the statements that run fail, without waiting for the server."""
+        for task, statement in tuple(self._running.items()):
+            statement.fail(StoreError(f"{self.name}: the store is closed"))
+            if statement.connection is None:
+                task.cancel()
+            else:
+                _cut(statement.connection)  # cancelled, psycopg would wait for the server
 
     async def _run(self, statement: _Statement[_T]) -> None:
         """Execute a statement and tell its caller, also when the time for that is over."""
@@ -183,7 +204,7 @@ class Connections:
         async with asyncio.timeout_at(statement.ends_at):
             await self._free.acquire()
         try:
-            connection = await self._connection(statement)
+            connection = statement.connection = await self._connection(statement)
             self._in_use += 1
             late = asyncio.get_running_loop().call_at(
                 statement.ends_at, self._begin_ending, connection, statement

@@ -15,6 +15,7 @@ from ..._core.intents.transitions import IllegalTransition, Send, Transition, re
 from ...errors import StoreError
 from ..logs import failures_logged
 from ..protocols import Coordination, SharedPermits, Workspace
+from ..tasks import tried_until
 from . import statements as sql
 from .binding import bind
 from .intent_rows import Place, Row, Written, from_units
@@ -111,27 +112,29 @@ class SharedLedger(Ledger):
             member.open_workspace(row.id, self._publish)
         except BaseException:
             self._member = None
-            await self._release()
+            await self._release(None)
             raise
 
-    async def aclose(self) -> None:
+    async def aclose(self, until: float | None = None) -> None:
         """Close the workspace. It can be called at any time, and again. In a forked child it does nothing."""
         member = self._member
         if member is None or not self._database.is_in_own_process:
             return
         try:
-            await member.close_workspace(self._place.workspace)
-            with suppress(StoreError):  # then the sweep does it, once this member is gone
-                await self._mark_own_as_unknown()
-                await self.release(None)
+            await member.close_workspace(self._place.workspace, until)
+            await tried_until(until, self._leave_nothing())  # else the sweep does it
         finally:
             self._member = None
-            await self._release()
+            await self._release(until)
 
-    async def _release(self) -> None:
+    async def _leave_nothing(self) -> None:
+        await self._mark_own_as_unknown()
+        await self.release(None)
+
+    async def _release(self, until: float | None) -> None:
         try:
             if self._owns_database:
-                await self._database.aclose()
+                await self._database.close_by(until)
         finally:
             self._database.release(self._workspace, self)
 

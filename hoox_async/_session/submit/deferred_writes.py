@@ -38,7 +38,7 @@ class DeferredWrite:
 
 
 class DeferredWrites:
-    """Keeps failed writes, and retries them after 1, 2, 4 … 30 s, and once at the close.
+    """Keeps failed writes, and retries them after 1, 2, 4 … 30 s.
 
     Until a write succeeds, its key is not sent again.
     """
@@ -76,18 +76,14 @@ class DeferredWrites:
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
-        try:
-            while self._writes:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                await self._try_all()
-        except asyncio.CancelledError:  # the session is being closed
-            await self._try_all()
-            raise
+        while self._writes:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            await self.try_all()
 
-    async def _try_all(self) -> None:
-        for deferred in tuple(self._writes.values()):
-            await self._try(deferred)
+    async def try_all(self) -> None:
+        """Retry all of them now. Never raises."""
+        await asyncio.gather(*map(self._try, tuple(self._writes.values())))
 
     async def _try(self, deferred: DeferredWrite) -> bool:
         """Try to write it, then call ``follow``. Returns whether it is done."""

@@ -52,6 +52,11 @@ class SubmissionHold:
         return None if oldest is None else max(0.0, self._clock.now() - oldest)
 
     @property
+    def ended_at(self) -> float:
+        """The loop's time at which a paid request was last answered or lost."""
+        return self._breaker.ended_at
+
+    @property
     def is_silent(self) -> bool:
         """Whether a paid request is open for long, and none was answered since it was sent."""
         return self._breaker.silent_since(self._clock.now()) is not None

@@ -98,7 +98,7 @@ class Submitter:
         self._tasks = tasks
         self._posts = posts
         self._unknowns = unknowns
-        self._deferred = DeferredWrites(tasks)
+        self.deferred: DeferredWrites = DeferredWrites(tasks)
         self.budgets: SessionBudgets = SessionBudgets(store)
         self.hold: SubmissionHold = SubmissionHold(clock, rate_limiter, reads, hooks, tasks)
         self._new_attempt = partial(
@@ -113,7 +113,7 @@ class Submitter:
             hub=hub,
             registry=registry,
             deliveries=deliveries,
-            deferred=self._deferred,
+            deferred=self.deferred,
             hold=self.hold,
         )
         self._key_locks = KeyLocks()
@@ -229,7 +229,7 @@ class Submitter:
             return None
         if running is not None:
             return await running.join()
-        await self._deferred.write(wanted.key)
+        await self.deferred.write(wanted.key)
         decided = decide(await self._within(options, self._intents.stored(wanted.key)))
         if isinstance(decided, Intent):
             return decided
@@ -251,7 +251,7 @@ class Submitter:
         """
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
-            if await self._deferred.write(key):  # our own POST must not be taken for another process's
+            if await self.deferred.write(key):  # our own POST must not be taken for another process's
                 return _outcome(key, await self._intents.stored(key))
             return await self._join_other_process(key)
         try:
