@@ -152,7 +152,7 @@ async def test_who_owes_the_news_of_an_end_is_written_again_too() -> None:
     async with two_processes() as world:
         store, owed = world.one.database.workspace("x"), list[str]()
         await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
-        store.tell_by(lambda intent: owed.append(intent.key))
+        store.tell_by(lambda intent: owed.append(intent.key), lambda: True)
         copy = world.copy()
         await pay(store, "k")
         world.fail_over(copy)

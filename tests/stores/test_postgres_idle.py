@@ -77,7 +77,7 @@ async def messages_of_each_turn(url: str, schema: str, workspaces: int) -> dict[
             store = database.workspace(f"workspace {number}")
             await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
             stack.push_async_callback(store.aclose)
-            store.tell_by(lambda _: None)
+            store.tell_by(lambda _: None, lambda: True)
             store.coordinate(Coordination(lambda: True, lambda _: None, lambda _: None))
         turns = (member.renew, member._sweep, member._feed.read, member._restore, member._leaders.coordinate)
         with patch.object(postgres, "execute_message", counted):

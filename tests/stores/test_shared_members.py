@@ -279,7 +279,7 @@ async def opened(world: World, owed: list[str]) -> SharedLedger:
     """The workspace "x" in a process of its own, whose session has hooks: it fills ``owed`` with keys."""
     store = (await world.process()).database.workspace("x")
     await store.open(WITH_HOOKS)
-    store.tell_by(lambda intent: owed.append(intent.key))
+    store.tell_by(lambda intent: owed.append(intent.key), lambda: True)
     return store
 
 

@@ -480,7 +480,7 @@ async def test_all_ends_that_a_session_has_left_are_told_by_the_next_one_oldest_
     with_hooks, keys = attrs.evolve(WORKSPACE, hooks="hooks"), [f"k{number}" for number in range(250)]
     await store.aclose()
     await store.open(with_hooks)
-    store.tell_by(lambda _: None)
+    store.tell_by(lambda _: None, lambda: True)
     await plan_in_order(store, keys)
     await asyncio.gather(
         *(store.advance(key, send(f"a{key}"), accept(f"l{key}"), settle(f"l{key}")) for key in keys)
@@ -488,7 +488,7 @@ async def test_all_ends_that_a_session_has_left_are_told_by_the_next_one_oldest_
     await store.aclose()
     await store.open(with_hooks)
     told: list[str] = []
-    store.tell_by(lambda intent: told.append(intent.key))
+    store.tell_by(lambda intent: told.append(intent.key), lambda: True)
     await store.tell_owed()
     assert told == keys
 
@@ -498,7 +498,7 @@ async def test_what_is_open_is_left_and_adopted_in_pages(store: Ledger, small_pa
     with_hooks, keys = attrs.evolve(WORKSPACE, hooks="hooks"), [f"k{number}" for number in range(120)]
     await store.aclose()
     await store.open(with_hooks)
-    store.tell_by(lambda _: None)
+    store.tell_by(lambda _: None, lambda: True)
     await plan_in_order(store, keys)
     await asyncio.gather(*(store.advance(key, send(f"a{key}"), accept(f"l{key}")) for key in keys))
     async with turns_counted() as turn:
@@ -506,7 +506,7 @@ async def test_what_is_open_is_left_and_adopted_in_pages(store: Ledger, small_pa
         assert turn() >= 6
         await store.open(with_hooks)
         told: list[str] = []
-        store.tell_by(lambda intent: told.append(intent.key))
+        store.tell_by(lambda intent: told.append(intent.key), lambda: True)
         before = turn()
         await store.tell_owed()
         assert turn() - before >= 6 or store.is_shared

@@ -136,7 +136,7 @@ async def test_a_closing_that_is_cancelled_releases_the_file(
     """Also while it writes what hooks were told: a later session tells that again."""
     store, leaving = FileLedger(path), asyncio.Event()
     await store.open(attrs.evolve(WORKSPACE, hooks="hooks"))
-    store.tell_by(lambda _: None)
+    store.tell_by(lambda _: None, lambda: True)
 
     async def leave(_: News) -> None:
         leaving.set()

@@ -53,11 +53,6 @@ _GUESSES = 1000  # rows that this process wrote last
 _T = TypeVar("_T")
 
 
-def always() -> bool:
-    """Say that hooks have room: they are no queue."""
-    return True
-
-
 class Ledger:
     """A session's records of what was paid: intents, attempts, looks, deliveries, budgets, send times.
 
@@ -165,7 +160,7 @@ class Ledger:
 
     # --- the news of ends
 
-    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool] = always) -> None:
+    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool]) -> None:
         """Call ``on_owed`` with each intent whose end this session is to tell its hooks of: see `news`.
 
         It is called on the session's loop, and must not raise. Called again before `told` only for another

@@ -19,7 +19,7 @@ from ..tasks import tried_until
 from . import statements as sql
 from .binding import bind
 from .intent_rows import Place, Row, Written, from_units
-from .ledger import Ledger, always
+from .ledger import Ledger
 from .member import Member
 from .news import OnOwed
 from .transaction import LeaseOver, Work
@@ -193,7 +193,7 @@ class SharedLedger(Ledger):
         member.recent.add_budget(member.clock.now(), self._place.workspace, created)
         return stored
 
-    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool] = always) -> None:
+    def tell_by(self, on_owed: OnOwed, has_room: Callable[[], bool]) -> None:
         """Call ``on_owed`` with each intent whose end this session is to tell its hooks of."""
         super().tell_by(on_owed, has_room)
         if self._news is not None:
