@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ._api.endpoints import Endpoint
 from ._api.models import Look, LookRef
 from ._api.requests import Resolution
+from ._checks import option
 
 if TYPE_CHECKING:
     from ._core.intents.intent import Evidence
@@ -167,11 +168,12 @@ class DisplayOnly:
     """A hook that only shows or counts something: no news is lost where it is not called with it.
 
     ``hooks=[DisplayOnly(print)]``. A session all of whose hooks are such is told of the ends of looks that it
-    has sent itself. It takes over no news that other sessions were to tell, and owes none.
+    has sent itself. It takes over no news that other sessions were to tell, and owes none. Raises
+    `ConfigurationError` for what can't be called.
     """
 
     def __init__(self, hook: Hook) -> None:
-        self._hook = hook
+        self._hook: Hook = option.function("hook", hook, "a function of an event")
 
     def __call__(self, event: Event) -> object:
         return self._hook(event)

@@ -104,6 +104,7 @@ _OPTIONS = {
     "prompt": "PROMPT",
     "source": "SOURCE",
     "ref": "LOOK",
+    "look": "LOOK",
     "by": "--by",
 }
 _NAMED_FIRST = re.compile(rf"^({'|'.join(_OPTIONS)})(?:\[\d+\])?: ")

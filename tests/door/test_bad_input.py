@@ -32,6 +32,7 @@ from hoox_async import (
     Budget,
     ConfigurationError,
     Costs,
+    Event,
     HooxError,
     HooxSession,
     ImageAvatar,
@@ -97,7 +98,7 @@ def calls() -> Iterator[Call]:
             if isinstance(value, FunctionType):
                 yield Call(name, value)
             elif isinstance(value, type) and not issubclass(value, Enum | BaseException):
-                if name not in GIVEN.split() and value.__module__ != "hoox_async.events":
+                if name not in GIVEN.split() and value not in get_args(Event):
                     yield Call(name, value)
                 for own, method in _members(value).items():
                     if isinstance(method, FunctionType):
@@ -137,8 +138,9 @@ class World:
         self.given: dict[str, Any] = {
             "api_key": KEY, "avatar_id": look.avatar_id, "body": b"", "by": "kind", "chunks": _no_chunks(),
             "code": 503, "count": 1, "credits": 1, "ending": "ready", "endpoint": "edit",
-            "fault": Fault.HANG, "folder": "sheet", "image_urls": [URL], "key": "lost", "look": look,
-            "look_id": look.look_id, "max_credits": 1, "name": "a", "now": 0.0, "older_than": timedelta(1),
+            "fault": Fault.HANG, "folder": "sheet", "hook": print, "image_urls": [URL], "key": "lost",
+            "look": look, "look_id": look.look_id, "max_credits": 1, "name": "a", "now": 0.0,
+            "older_than": timedelta(1),
             "options": DeliveryOptions(), "outcomes": [], "path": "there.file", "path_or_folder": "a.jpg",
             "prompt": "x", "public_url": URL, "ref": look.ref, "request": ImageAvatar([URL]), "requests": [],
             "role": "me", "rows": [], "schema": "hoox", "seconds": 1.0, "session": session,
