@@ -6,7 +6,7 @@ For a new fault `tests/test_fault_matrix.py` asks for its row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from random import Random
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -16,7 +16,7 @@ import attrs
 from .._api.endpoints import Endpoint
 from .._checks import argument, option
 from .answers import HttpResponse
-from .received_requests import RequestRecord
+from .received_requests import Charge, RequestRecord
 
 FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
 
@@ -180,16 +180,30 @@ _constants()
 
 
 class Exchange(NamedTuple):
-    """A request's response (None if there is none), the fault that it met (None for none), and its record."""
+    """A request's response (None if there is none), the fault that it met (None for none), and its record.
+
+    ``charges``: what it was charged.
+    """
 
     response: HttpResponse | None
     fault: Fault | None
     record: RequestRecord
+    charges: Sequence[Charge] = ()
 
     @property
     def kind(self) -> FaultKind:
         """How the response is sent."""
         return self.fault.kind if self.fault else "answer"
+
+    @property
+    def seconds(self) -> float:
+        """How long the fault takes."""
+        return self.fault.seconds if self.fault else 0.0
+
+    @property
+    def content(self) -> HttpResponse:
+        """What is sent."""
+        return self.response or HttpResponse(500, {}, b"")
 
 
 @attrs.define

@@ -108,9 +108,8 @@ class HttpServer:
         else:
             call = await self._call(request, path)
             await self._sleep(self._latency / 2)
-            charges_before = len(self.space.ledger)
             exchange = self.space.receive(call, self._now(), fault)
-            for charge in self.space.ledger[charges_before:]:
+            for charge in exchange.charges:
                 await self.webhook_sender.accepted(self.space.looks[charge.look_id])
             await self._sleep(self._latency / 2)
         return await self._send(request, exchange)
@@ -124,7 +123,6 @@ class HttpServer:
         )
 
     async def _send(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        seconds = exchange.fault.seconds if exchange.fault else 0.0
         match exchange.kind:
             case "drop" | "refuse":
                 return _drop_connection(request)
@@ -132,19 +130,18 @@ class HttpServer:
                 await self._closing.wait()
                 return _drop_connection(request)
             case "break":
-                return await self._stream(request, exchange, break_off=True)
+                return await self._stream(request, exchange.content, break_off=True)
             case "drip":
-                return await self._stream(request, exchange, seconds=seconds)
+                return await self._stream(request, exchange.content, seconds=exchange.seconds)
             case "endless":
                 return await self._endless(request)
             case "late":
-                await self._sleep(seconds)
-        return _web_response(_http_response(exchange))
+                await self._sleep(exchange.seconds)
+        return _web_response(exchange.content)
 
     async def _stream(
-        self, request: web.Request, exchange: Exchange, *, seconds: float = 0.0, break_off: bool = False
+        self, request: web.Request, content: HttpResponse, *, seconds: float = 0.0, break_off: bool = False
     ) -> web.StreamResponse:
-        content = _http_response(exchange)
         response = web.StreamResponse(status=content.status, headers=content.headers)
         response.content_length = len(content.body)
         await response.prepare(request)
@@ -232,10 +229,6 @@ async def _json_of(request: web.Request) -> Any:
         return json.loads(await request.read())
     except (ValueError, RecursionError, web.RequestPayloadError):
         return None
-
-
-def _http_response(exchange: Exchange) -> HttpResponse:
-    return exchange.response or HttpResponse(500, {}, b"")
 
 
 def _web_response(response: HttpResponse) -> web.Response:

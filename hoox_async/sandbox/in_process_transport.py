@@ -104,10 +104,9 @@ class InProcessTransport:
         call = IncomingRequest(
             request.method, request.path, request.params, request.body, self._authorization
         )
-        made = len(self.space.ledger)
         exchange = self.space.receive(call, _now(), fault)
         if self.webhook_sender is not None:
-            for charge in self.space.ledger[made:]:
+            for charge in exchange.charges:
                 await self.webhook_sender.accepted(self.space.looks[charge.look_id])
         await asyncio.sleep(self._latency / 2)
         return await _receive(exchange, request.max_bytes)
@@ -138,7 +137,6 @@ class InProcessTransport:
 
 
 async def _receive(exchange: Exchange, max_bytes: int) -> WireResponse:
-    seconds = exchange.fault.seconds if exchange.fault else 0.0
     match exchange.kind:
         case "drop" | "break":
             raise TransportError("the connection was lost (sandbox)")
@@ -147,8 +145,8 @@ async def _receive(exchange: Exchange, max_bytes: int) -> WireResponse:
         case "endless":
             raise UnexpectedResponse(f"the response is larger than {max_bytes} bytes (sandbox)")
         case "drip" | "late":
-            await asyncio.sleep(seconds)
-    response = _wire_response(exchange.response or HttpResponse(500, {}, b""))
+            await asyncio.sleep(exchange.seconds)
+    response = _wire_response(exchange.content)
     if len(response.body) > max_bytes:
         raise UnexpectedResponse(f"the response is larger than {max_bytes} bytes (sandbox)")
     return response

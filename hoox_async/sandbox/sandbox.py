@@ -266,8 +266,8 @@ class Sandbox:
         if server is None:
             raise ConfigurationError("the sandbox is not running")
         if threading.get_ident() == server.thread_id:
-            return await server.webhook_sender.forge(url, body)
-        done = asyncio.run_coroutine_threadsafe(server.webhook_sender.forge(url, body), server.loop)
+            return await server.webhook_sender.post(url, body)
+        done = asyncio.run_coroutine_threadsafe(server.webhook_sender.post(url, body), server.loop)
         return await asyncio.wrap_future(done)
 
     def _check_not_running(self) -> None:

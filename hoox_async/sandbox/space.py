@@ -196,6 +196,7 @@ class Space:
         The server or transport gets the fault from ``faults.next_fault(endpoint)`` first.
         """
         endpoint, _ = route(call.method, call.path)
+        charged_before = len(self.ledger)
         response = self.respond(call, now) if fault is None or fault.charges else None
         if fault is not None:
             response = faulty(fault, response, self._quota_headers(now), self.epoch + now)
@@ -214,7 +215,7 @@ class Space:
             fault=fault.name if fault else None,
         )
         self.requests.append(record)
-        return Exchange(response, fault, record)
+        return Exchange(response, fault, record, self.ledger[charged_before:])
 
     def respond(self, call: IncomingRequest, now: float) -> HttpResponse:
         """The API's response, without faults."""

@@ -139,10 +139,6 @@ class WebhookSender:
             await self._send(_PendingDelivery(look.webhook_url, self._payload(look)))
         self.wake()
 
-    async def forge(self, url: str, body: dict[str, Any]) -> int | None:
-        """Post any JSON to any URL, once. Returns the HTTP status, None if there was no response."""
-        return await self._post(url, body)
-
     async def _run(self) -> None:
         while True:
             now = _now()
@@ -194,13 +190,14 @@ class WebhookSender:
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, pending: _PendingDelivery) -> None:
-        status = await self._post(pending.url, pending.body)
+        status = await self.post(pending.url, pending.body)
         if (status is None or not 200 <= status < 300) and pending.tried < len(self.options.retries):
             pause = self.options.retries[pending.tried]
             self._add(attrs.evolve(pending, tried=pending.tried + 1), _now() + pause)
             self.wake()
 
-    async def _post(self, url: str, body: dict[str, Any]) -> int | None:
+    async def post(self, url: str, body: dict[str, Any]) -> int | None:
+        """Post any JSON to any URL, once. Returns the HTTP status, None if there was no response."""
         at = _now()
         status: int | None = None
         try:
