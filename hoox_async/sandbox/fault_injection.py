@@ -233,8 +233,14 @@ class FaultPlan:
         self._rates = dict(rates)
         self._requests: Counter[str] = Counter()
         self._planned: dict[str, list[_PlannedFault]] = {}
-        for endpoint, number, fault in check_faults(faults):
+        for endpoint, number, fault in _checked_faults(faults):
             self._plan(str(endpoint), _PlannedFault(fault, number, number))
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Those that are planned, and those that come at random."""
+        planned = (one.fault for of_endpoint in self._planned.values() for one in of_endpoint)
+        return [*planned, *self._rates]
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
         """Let ``times`` requests of the endpoint meet the fault, after ``after`` more requests without one.
@@ -277,7 +283,7 @@ _PAID = frozenset(endpoint.value for endpoint in Endpoint if endpoint.paid)
 _ENDPOINTS = (*(endpoint.value for endpoint in Endpoint), "picture")
 
 
-def check_faults(faults: Iterable[Any]) -> tuple[tuple[Endpoint | str, int, Fault], ...]:
+def _checked_faults(faults: Iterable[Any]) -> tuple[tuple[Endpoint | str, int, Fault], ...]:
     """The planned faults. Raises `ConfigurationError` unless each is an endpoint, a number and a fault."""
     expected = f"tuples of an endpoint ({', '.join(_ENDPOINTS)}), the number of a request from 1, and a Fault"
     if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):

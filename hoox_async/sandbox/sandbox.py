@@ -19,7 +19,7 @@ from .._api.models import HasRef
 from .._checks import argument, option
 from ..errors import ConfigurationError
 from .answers import AnswerForms, Vocabulary
-from .fault_injection import Fault, check_faults
+from .fault_injection import Fault
 from .generation import Duration, Ending
 from .http_server import API, HttpServer
 from .quota_window import QuotaKind
@@ -90,9 +90,6 @@ class Sandbox:
         option.number("latency", latency)
         option.whole("port", port, least=0, most=65535)
         option.instance("deliveries", deliveries, DeliveryOptions | None, "a DeliveryOptions, or None")
-        faults = check_faults(faults)
-        for _, _, fault in faults:
-            _check_servable(fault)
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
         self.space: Space = Space(
             rng=rng,
@@ -113,6 +110,8 @@ class Sandbox:
             api_key=api_key,
             forms=forms,
         )
+        for fault in self.space.faults.faults:
+            _check_servable(fault)
         self._rng = Random(rng.getrandbits(64))  # noqa: S311
         self._port = port
         self._latency = latency

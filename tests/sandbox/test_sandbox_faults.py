@@ -175,3 +175,5 @@ def test_an_unknown_endpoint_and_a_refused_connection_cannot_be_planned() -> Non
         Sandbox().fail_next("edit", Fault.HANG, times=0)
     with pytest.raises(ConfigurationError, match="REFUSED"):
         Sandbox(faults=[("edit", 1, Fault.REFUSED)])
+    with pytest.raises(ConfigurationError, match="REFUSED"):
+        Sandbox(fault_rates={Fault.REFUSED: 0.1})
