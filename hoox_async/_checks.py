@@ -72,8 +72,9 @@ class Checks:
         """A finite number from 0 to ``most``; ``above``: not 0 itself."""
         number = _as_float(value)
         if not 0 <= number <= most or number == math.inf or (above and number == 0):
-            start = "above 0" if above else "of 0 or more"
-            expected = f"from 0 to {most:g}" if math.isfinite(most) else start
+            expected = "above 0" if above else "of 0 or more"
+            if math.isfinite(most):
+                expected = f"above 0 and up to {most:g}" if above else f"from 0 to {most:g}"
             raise self.error(name, value, f"a number {expected}")
         return number
 

@@ -130,6 +130,7 @@ def test_only_urls_of_postgresql_are_taken(url: Any) -> None:
         {"lease": 0},
         {"lease": float("nan")},
         {"lease": "10"},
+        {"lease": 1e300},
         {"schema": ""},
         {"schema": "x" * 64},
         {"max_connections": 1},

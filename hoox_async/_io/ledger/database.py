@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WORKSPACE = "default"
 _CLOSE_WITHIN = 10.0  # seconds
+_LONGEST_LEASE = 86_400.0  # seconds
 
 _log = logging.getLogger("hoox_async")
 
@@ -58,8 +59,8 @@ class PostgresDatabase:
     - ``url``: any libpq URI. Percent-encode what is special in its user and password.
     - ``schema``: the schema of its tables, which the first process makes.
     - ``webhooks``: the hub whose deliveries are kept also while no session here has their workspace open.
-    - ``lease``: seconds after which a process that has not renewed it is taken for dead. What that was
-      sending becomes unknown then.
+    - ``lease``: seconds after which a process that has not renewed it is taken for dead, a day at most. What
+      that was sending becomes unknown then.
     - ``max_connections``: of this process, at least 2. While idle it uses two. Where the server refuses some
       of them, it goes on with those that it has.
 
@@ -82,7 +83,7 @@ class PostgresDatabase:
         self.quota_window: float = 60.0
         """The length of the quota's window in seconds. Only tests and benchmarks scale it."""
         self._name = self._url.name
-        self._lease = option.seconds("lease", lease)
+        self._lease = option.number("lease", lease, most=_LONGEST_LEASE, above=True)
         self._webhooks = webhooks
         self._schema = require_schema(schema)
         self._max_connections = option.whole("max_connections", max_connections, least=2)
