@@ -2,7 +2,8 @@
 
 The walk finds a new function, class, method or parameter by itself. It gives each parameter the values of
 `POOL`. One that the annotation rules out raises an `InvalidRequest` or a `ConfigurationError` that names the
-parameter, and nothing is sent or written. Any other value is accepted or raises a `HooxError`.
+parameter, and nothing is sent or written. Any other value is accepted or raises a `HooxError`; if that is one
+of these two, it names the parameter.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ POOL: list[Any] = [
     Decimal("NaN"), Decimal("Infinity"), Decimal(-1), "3", "", " ", "a\0b", "\ud800", "x" * 100_000, b"x",
     Path("a\0b"), [], [None], [3], {}, {1: None}, {"a": 3}, object(), print, LookRef,
 ]  # fmt: skip
+OF_TWO = "the sandbox is not running|a store is copied between"  # not of one parameter alone
 SETTLING = ("HooxSession.resolve", "HooxSession.resend", "HooxSession.drop")
 NO_PATHS = ("", " ", "a\0b", "\ud800")
 ORDINARY = (None, True, 3, "3")  # where an annotation allows them, other tests use them
@@ -238,8 +240,10 @@ async def problem_of(
         await world.run(call, parameter.name, value)
     except HooxError as error:
         names = rf"\b({parameter.name}|{NAMED_AS.get(parameter.name)})\b"
-        is_clear = isinstance(error, InvalidRequest | ConfigurationError)
-        if is_wrong and not (is_clear and re.search(names, str(error))):
+        if not is_wrong and re.search(OF_TWO, str(error)):
+            return None
+        is_bad_input = isinstance(error, InvalidRequest | ConfigurationError)
+        if (is_wrong or is_bad_input) and not (is_bad_input and re.search(names, str(error))):
             return f"the error does not name the parameter: {error!r}"
     except KeyError as error:  # documented, for a look that the sandbox does not have
         return repr(error) if is_wrong or parameter.name != "ref" else None
