@@ -14,6 +14,7 @@ from contextlib import suppress
 from decimal import Decimal
 from types import UnionType
 from typing import Any, Final, TypeGuard, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError, HooxError, InvalidRequest
 
@@ -161,6 +162,18 @@ def is_name(text: object) -> TypeGuard[str]:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
+
+
+def http_parts(url: object) -> SplitResult | None:
+    """The parts of an http(s) URL without white space; None for anything else."""
+    if not isinstance(url, str) or any(c.isspace() for c in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
 
 
 def _is_text(value: object) -> TypeGuard[str]:

@@ -13,11 +13,10 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, get_type_hints
-from urllib.parse import urlsplit
 
 import attrs
 
-from .._checks import argument
+from .._checks import argument, http_parts
 from ..errors import InvalidRequest
 from .frozen import FrozenDict, frozen, frozen_json
 from .models import HasRef, LookRef, ref_in
@@ -102,15 +101,8 @@ def _check_bool(instance: object, attribute: attrs.Attribute[Any], value: object
 
 
 def _check_url(field: str, value: object, wanted: str, *, secret: bool = False) -> None:
-    if isinstance(value, str) and value == value.strip() and not any(c.isspace() for c in value):
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:
-            usable = False
-        if usable:
-            return
-    raise InvalidRequest(field, value, wanted, secret=secret)
+    if http_parts(value) is None:
+        raise InvalidRequest(field, value, wanted, secret=secret)
 
 
 def _check_webhook(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

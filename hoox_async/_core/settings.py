@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import attrs
 
-from .._checks import argument, option
+from .._checks import argument, http_parts, option
 from ..errors import ConfigurationError
 from .hosts import is_loopback
 
@@ -76,16 +75,12 @@ def check_base_url(url: str) -> str:
 
     Raises `ConfigurationError`.
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-        has_more = not url.isprintable() or any(c in url for c in "?#\\ ")
-    except (ValueError, AttributeError, TypeError):
-        raise ConfigurationError("base_url: not a valid URL") from None
-    if not host or has_more or parts.username is not None or parts.password is not None:
-        raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+    parts = http_parts(url)
+    if parts is None or "@" in parts.netloc or not url.isprintable() or any(c in url for c in "?#\\"):
+        raise ConfigurationError(
+            "base_url: expected a URL of scheme, host and path alone, such as " + BASE_URL
+        )
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(f"base_url: {url!r} is not https: the API key would be sent unencrypted")
     return url.rstrip("/")
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
-from .._checks import argument, option
+from .._checks import argument, http_parts, option
 from .._core.webhook_tokens import Signer
 from .._io.logs import LogLimit
 from ..errors import ConfigurationError, StoreError, WebhookRejected
@@ -271,13 +271,9 @@ def _secrets(secret: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and not re.search(r"[\s?#{}\\]", url) and "@" not in parts.netloc
-    except (ValueError, AttributeError, TypeError):
-        usable = False
-    if not usable:  # it is not shown: it may hold a password
+    parts = http_parts(url)
+    is_plain = parts is not None and parts.port != 0 and "@" not in parts.netloc
+    if not is_plain or re.search(r"[?#{}\\]", url):  # it is not shown: it may hold a password
         raise ConfigurationError(
             "public_url: expected an http(s) URL of scheme, host and path alone, such as "
             "https://example.com/hooks/hoox"
