@@ -90,6 +90,16 @@ def made(space: Space, **body: Any) -> LookRef:
     return LookRef(answered["avatar_id"], answered["look_id"])
 
 
+def end_faults(space: Space) -> None:
+    """Take back all faults that were planned for the workspace."""
+    space.faults._planned.clear()
+
+
+def set_key(transport: InProcessTransport, key: str | None = None) -> None:
+    """Let the transport send this API key from now on; by default the workspace's."""
+    transport._authorization = f"Bearer {transport.space.api_key if key is None else key}"
+
+
 @asynccontextmanager
 async def on_space(
     space: Space | None = None, *, transport: dict[str, Any] | None = None, **options: Any

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, counts, edits, opened, prompts, space_of, states
+from session_kit import end_faults
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
 from hoox_async.errors import AuthenticationError, GenerationFailed
@@ -102,7 +103,7 @@ async def test_nothing_is_paid_where_the_status_request_fails() -> None:
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
         assert (str(outcome.state), int(outcome.credits)) == ("pending", 2)
         assert outcome.error is not None
-        space.faults.__init__(space.faults._rng)  # type: ignore[misc]
+        end_faults(space)
         refused = Fault.status(401, '{"error": "x", "code": "invalid_api_key"}')
         space.faults.fail_next("status", refused, times=10_000)
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, counts, edits, opened, prompts, space_of
-from session_kit import IntentState, edit, intents, made, now, on_space, prompt, sends
+from session_kit import IntentState, edit, end_faults, intents, made, now, on_space, prompt, sends
 
 from hoox_async import BatchRunner
 from hoox_async.errors import AuthenticationError, NotSent, SessionClosed
@@ -85,7 +85,7 @@ async def test_a_key_that_is_refused_for_a_minute_ends_all_waits() -> None:
         assert {type(end) for end in ends} == {AuthenticationError}
         assert 60.0 <= now() - began <= 80.0
         assert (await intents(session))["k"] is IntentState.PLANNED
-        space.faults._planned.clear()
+        end_faults(space)
         await session.submit(prompt(), key="k")
         await asyncio.gather(*(job.wait() for job in jobs))
         assert len(space.ledger) == 4

@@ -8,7 +8,7 @@ import socket
 from copy import copy
 
 import pytest
-from session_kit import RawServer, cancel_and_wait, made, on_space, prompt
+from session_kit import RawServer, cancel_and_wait, end_faults, made, on_space, prompt
 
 from hoox_async import (
     Endpoint,
@@ -142,7 +142,7 @@ async def test_the_log_has_few_lines_about_a_long_outage(caplog: pytest.LogCaptu
         with pytest.raises(WaitTimeout) as caught:
             await job.wait(timeout=300)
         assert caught.value.cause == REFUSED
-        space.faults._planned.clear()
+        end_faults(space)
         await job
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == f"a request (status) failed: {REFUSED}"
@@ -167,7 +167,7 @@ async def test_an_avatar_that_fails_alone_is_named_as_the_cause() -> None:
         assert caught.value.cause is not None
         assert caught.value.cause.startswith("HTTP 500")
         assert still.value.cause == caught.value.cause
-        space.faults._planned.clear()
+        end_faults(space)
         await session.status(failing)
         await session.status(answered)
         with pytest.raises(WaitTimeout) as unharmed:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from internals_kit import MemoryLedger
 from rate_limiter_kit import virtual
-from session_kit import edit, made, on_space, prompt
+from session_kit import edit, made, on_space, prompt, set_key
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, LookJob
@@ -87,7 +87,7 @@ async def test_a_refused_key_stays_refused_while_it_is_checked_again() -> None:
         while not again.done():
             assert (await session.health()).key_refused
             await asyncio.sleep(0.1)
-        carrier._authorization = f"Bearer {space.api_key}"
+        set_key(carrier)
         await session.submit(prompt())
         assert not (await session.health()).key_refused
         assert isinstance(again.exception(), AuthenticationError)

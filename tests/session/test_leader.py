@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from delivery_kit import Hub
 from internals_kit import Delivery, WireResponse, runtime_of
-from session_kit import edit, made, prompt, sends
+from session_kit import edit, made, prompt, sends, set_key
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import BatchItem, BatchRunner, Endpoint, Event, HooxSession, LookSettled, LookStatus
@@ -213,7 +213,7 @@ def fail(process: Process, failure: str) -> Callable[[], None]:
     """Let all requests of this process fail. Returns a function that ends that."""
     transport = runtime_of(process.session).transport
     assert isinstance(transport, InProcessTransport)
-    authorization, send = transport._authorization, transport.send
+    send = transport.send
 
     async def send_in_vain(*_: Any) -> WireResponse:
         if failure == "they hang":
@@ -221,11 +221,11 @@ def fail(process: Process, failure: str) -> Callable[[], None]:
         raise TransportError("the network is down")
 
     def restore() -> None:
-        transport._authorization = authorization
+        set_key(transport)
         transport.send = send  # type: ignore[method-assign]
 
     if failure == "its key is revoked":
-        transport._authorization = "Bearer revoked"
+        set_key(transport, "revoked")
     else:
         transport.send = send_in_vain  # type: ignore[method-assign, assignment]
     return restore

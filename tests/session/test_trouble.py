@@ -16,7 +16,7 @@ import pytest
 from delivery_kit import Hub
 from internals_kit import BeforeSend, WireRequest, WireResponse, status_request
 from rate_limiter_kit import virtual
-from session_kit import edit, made, on_space, prompt, sends, store_of
+from session_kit import edit, end_faults, made, on_space, prompt, sends, set_key, store_of
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, StoreError, Trouble
@@ -93,7 +93,7 @@ def api_fault(fault: Fault) -> Switch:
 
 
 def key_revoked(scene: Scene, _: pytest.MonkeyPatch) -> None:
-    scene.api._authorization = "Bearer hx_live_revoked"
+    set_key(scene.api, "hx_live_revoked")
 
 
 def no_credits(scene: Scene, _: pytest.MonkeyPatch) -> None:
@@ -162,8 +162,8 @@ FAULTS: dict[Trouble, Switch] = {
 def heal(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     scene.api.fault = None
-    scene.api._authorization = f"Bearer {scene.space.api_key}"
-    scene.space.faults._planned.clear()
+    set_key(scene.api)
+    end_faults(scene.space)
     if scene.stranger is not None:
         scene.stranger.cancel()
     assert scene.api.webhook_sender is not None

@@ -11,6 +11,7 @@ from shared_memory_kit import MemoryDatabase, SharedMemory
 from store_kit import WORKSPACE
 
 from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.leaders import Leaders
 from hoox_async._io.ledger.member import Member
 from hoox_async._io.ledger.shared_ledger import SharedLedger
 from hoox_async._io.ledger.statements import ROW
@@ -43,6 +44,16 @@ class Process:
         assert member is not None
         return member
 
+    @property
+    def leaders(self) -> Leaders:
+        """Who agrees with other processes on who polls."""
+        return self.member._leaders
+
+    @property
+    def workspace(self) -> int:
+        """The number of the workspace in the database."""
+        return self.store._place.workspace
+
     async def open(self) -> None:
         await self.database.open()
         await self.member._tasks.cancel()
@@ -57,6 +68,10 @@ class Process:
 
     async def sweep(self) -> None:
         await self.member._sweep()
+
+    async def restore(self) -> None:
+        """Write again what a failover has lost."""
+        await self.member._restore()
 
     async def read_changes(self) -> None:
         await self.member._feed.read()

@@ -124,7 +124,7 @@ async def notice(*processes: Process) -> None:
     for process in processes:
         await process.renew()
     for process in processes:
-        await process.member._restore()
+        await process.restore()
 
 
 async def test_every_process_writes_its_own_again_and_the_latest_write_stays() -> None:
@@ -215,12 +215,12 @@ async def test_a_second_failover_while_the_first_is_being_restored_forgets_nothi
                 await member.renew()
 
         monkeypatch.setattr(member.failover, "_restore_one", restore_and_fail_over)
-        await member._restore()
+        await world.one.restore()
         await world.one.store.plan(planned("next"))
         member.failover._sends_from = -math.inf  # the minute is over
         with pytest.raises(StoreError, match="another server has taken over"):
             await world.one.store.advance("next", send("att_next"))
-        await member._restore()
+        await world.one.restore()
         assert set(await world.two.store.get(["a", "b"])) == {"a", "b"}
         assert (await world.one.store.advance("next", send("att_next"))).state is IntentState.SENDING
 

@@ -122,7 +122,7 @@ async def test_a_sweep_that_was_interrupted_finds_the_living_alive(world: World)
     await live_on(world, b, thirds=2)
     await world.pass_time(0.45 * LEASE)
     await b.renew()
-    [row] = await b.member._rows(member_statements.DEAD_SENDINGS, [a.store._place.workspace])
+    [row] = await b.member._rows(member_statements.DEAD_SENDINGS, [a.workspace])
     await a.renew()
     await b.member._mark_unknown(Row(*row), presumed=True)
     assert await state_of(b) is IntentState.SENDING
@@ -532,10 +532,8 @@ async def test_after_a_step_of_the_clock_a_process_sends_and_one_leads(world: Wo
         await process.renew()
     duties = list[PollDuty]()
     for process in (a, b):
-        process.member._leaders.add(
-            process.store._place.workspace, Coordination(lambda: True, duties.append, lambda _: None)
-        )
-        await process.member._leaders._agree()
+        process.leaders.add(process.workspace, Coordination(lambda: True, duties.append, lambda _: None))
+        await process.leaders._agree()
     assert duties == [PollDuty.ALL, PollDuty.OTHERS]
 
 
@@ -554,9 +552,8 @@ async def test_a_new_leader_hears_of_many_deliveries_in_turns(world: World) -> N
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count_turns())
-    workspace = second.store._place.workspace
-    second.member._leaders.add(workspace, Coordination(lambda: True, print, lambda _: heard.append(turn)))
-    await second.member._leaders.coordinate()
+    second.leaders.add(second.workspace, Coordination(lambda: True, print, lambda _: heard.append(turn)))
+    await second.leaders.coordinate()
     counting.cancel()
     assert len(heard) == 120
     assert max(Counter(heard).values()) <= 50
