@@ -8,13 +8,24 @@ from internals_kit import runtime_of
 from session_kit import store_of
 
 from hoox_async import HooxSession, LookRef
-from hoox_async.sandbox import Fault
+from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
 
 async def candidates(session: HooxSession) -> dict[str, set[LookRef]]:
     return {unknown.key: set(unknown.candidates) for unknown in await session.unknowns()}
+
+
+async def listed_and_one_resolved(session: HooxSession, space: Space) -> LookRef:
+    """Lose two edits, list them, and resolve the first. Returns the second one's look."""
+    source = await avatar(session)
+    for key in ("one", "two"):
+        await lose(session, space, source, key, Fault.DROP_AFTER)
+    one, two = (charge.ref for charge in space.ledger[1:])
+    await session.unknowns()
+    await session.resolve("one", one)
+    return two
 
 
 async def test_candidates_are_searched_for_each_time_unknowns_are_listed() -> None:
@@ -36,12 +47,7 @@ async def test_listed_candidates_are_stored() -> None:
     """Candidates that were listed are stored, without the looks of other intents."""
     space = space_of()
     async with opened(space) as session:
-        source = await avatar(session)
-        for key in ("one", "two"):
-            await lose(session, space, source, key, Fault.DROP_AFTER)
-        one, two = (charge.ref for charge in space.ledger[1:])
-        await session.unknowns()
-        await session.resolve("one", one)
+        two = await listed_and_one_resolved(session, space)
         await session.unknowns()
         assert (await store_of(session).get(("two",)))["two"].candidates == (two,)
 
@@ -50,12 +56,7 @@ async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> N
     """Candidates are kept while the avatar can't be read, except those that became another's."""
     space = space_of()
     async with opened(space) as session:
-        source = await avatar(session)
-        for key in ("one", "two"):
-            await lose(session, space, source, key, Fault.DROP_AFTER)
-        one, two = (charge.ref for charge in space.ledger[1:])
-        await session.unknowns()
-        await session.resolve("one", one)
+        two = await listed_and_one_resolved(session, space)
         space.faults.fail_next("avatar", Fault.status(500), times=10_000)
         assert await candidates(session) == {"two": {two}}
 

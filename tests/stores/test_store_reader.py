@@ -48,6 +48,14 @@ async def read(path: Path) -> list[Intent]:
         return [intent async for intent in snapshot]
 
 
+async def write(path: Path) -> None:
+    """A closed store with one planned intent."""
+    store = FileLedger(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    await store.aclose()
+
+
 async def test_a_closed_store_is_read(tmp_path: Path) -> None:
     """Every intent comes, in the order of the plan, also past a page, and as often as asked."""
     path = tmp_path / "campaign.db"
@@ -93,10 +101,7 @@ async def test_reading_takes_no_lock(tmp_path: Path) -> None:
 async def test_a_read_only_folder_can_be_read(folder: Path) -> None:
     """A closed store in a folder that cannot be written is read, and nothing is made there."""
     path = folder / "campaign.db"
-    store = FileLedger(path)
-    await store.open(WORKSPACE)
-    await store.plan(planned("a"))
-    await store.aclose()
+    await write(path)
     before = sorted(folder.iterdir())
     with read_only(folder):
         assert await read(path) == [planned("a")]
@@ -155,20 +160,14 @@ async def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 async def test_an_odd_name_is_read(tmp_path: Path) -> None:
     """A name full of what means something in a URI is a name."""
     path = tmp_path / "50% of? #1 ü.db"
-    store = FileLedger(path)
-    await store.open(WORKSPACE)
-    await store.plan(planned("a"))
-    await store.aclose()
+    await write(path)
     assert await read(path) == [planned("a")]
 
 
 async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> None:
     """Reading never blocks the loop; after closing its thread is gone, and reading raises StoreError."""
     path = tmp_path / "campaign.db"
-    store = FileLedger(path)
-    await store.open(WORKSPACE)
-    await store.plan(planned("a"))
-    await store.aclose()
+    await write(path)
     before = threading.active_count()
     with blockbuster_ctx():
         snapshot = await read_store(path)
