@@ -1,6 +1,6 @@
 """The shop of examples/production under each fault of its runbook: what it says, after how many seconds.
 
-    python benchmarks/faults.py                          # all: about half an hour
+    python benchmarks/faults.py                          # all: about a quarter of an hour
     python benchmarks/faults.py key_refused store_away   # some
 
 A sandbox, a PostgreSQL, a web server, two workers and the process that saves pictures, with orders all the

@@ -20,6 +20,7 @@ class ProcessCount:
     def __init__(self, notes: Path) -> None:
         self._notes = notes
         self.quick_test: str | None = None
+        self._popen: object = None
 
     def install(self) -> None:
         """Watch this process until it ends: Python can't take an audit hook out again."""
@@ -28,6 +29,10 @@ class ProcessCount:
     def _watch(self, event: str, arguments: tuple[object, ...]) -> None:
         if event not in _STARTS or self.quick_test is None:
             return
+        command, popen = arguments[1:2], self._popen
+        self._popen = command if event == "subprocess.Popen" else None
+        if event == "os.posix_spawn" and command == popen:
+            return  # from Python 3.14 on, Popen starts its process by it
         started = str(arguments[:2])
         if not any(name in started for name in _POSTGRES):
             line = f"{self.quick_test}: {event} {started}".replace("\n", " ")[:300]

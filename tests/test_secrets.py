@@ -109,6 +109,8 @@ async def read_errors(
     session: HooxSession, sandbox: Sandbox, ref: LookRef, other: Elsewhere
 ) -> list[HooxError]:
     """Reads that meet redirects to elsewhere, and answers that make no sense."""
+    jobs = (job.wait(timeout=60.0) for job in await session.jobs())
+    await asyncio.gather(*jobs, return_exceptions=True)  # else the poller's requests might meet them instead
     redirect = Fault("REDIRECT", "answer", False, 302, (("Location", other.url),), b"")
     for fault in (redirect, Fault.DEEP_JSON, Fault.HUGE):
         for endpoint in ("status", "avatar", "look", "list"):
