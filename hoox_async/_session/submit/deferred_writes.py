@@ -34,7 +34,7 @@ class DeferredWrite:
         self.write = write
         self.error = error
         self.follow = follow
-        self.one_try_at_a_time = asyncio.Lock()
+        self.one_try_at_a_time: asyncio.Lock = asyncio.Lock()
 
 
 class DeferredWrites:
