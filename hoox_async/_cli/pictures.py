@@ -167,13 +167,18 @@ async def save(
         terminal.notice(f"{named} has only {picture.size} pixels, fewer than was paid for")
 
 
+def is_folder(out: str) -> bool:
+    """Whether a folder was typed for a picture, and not a file."""
+    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+
+
 def _folder_of(out: str) -> tuple[Path, Path | None]:
     """The folder, which is made if it is missing, and the file in it; None if a folder was typed."""
     target = Path(out)
-    is_folder = out.endswith(("/", os.sep)) or target.is_dir()
-    folder = target if is_folder else target.parent
+    is_file = not is_folder(out)
+    folder = target.parent if is_file else target
     folder.mkdir(parents=True, exist_ok=True)
-    return folder, None if is_folder else target
+    return folder, target if is_file else None
 
 
 def corrected(wanted: Path, suffix: str) -> Path:
@@ -191,12 +196,7 @@ def in_the_way(wanted: Path) -> Path | None:
 
 def free_name(out: str) -> str:
     """What was typed as a file, or the first numbered name beside it that is free; a folder as it is."""
-    if out.endswith(("/", os.sep)) or Path(out).is_dir() or in_the_way(Path(out)) is None:
-        return out
-    path, number = Path(out), 2
-    while in_the_way(free := path.with_name(f"{path.stem}-{number}{path.suffix}")) is not None:
-        number += 1
-    return str(free)
+    return out if is_folder(out) else str(_unused(Path(out), lambda name: in_the_way(name) is not None))
 
 
 def _publish(downloaded: Path, target: Path, out: str) -> None:
@@ -500,10 +500,10 @@ class PictureSaver:
             self._terminal.notice("more pictures could not be saved")
 
 
-def _unused(path: Path) -> Path:
+def _unused(path: Path, is_taken: Callable[[Path], bool] = Path.exists) -> Path:
     """This path, or the first numbered one beside it that is free."""
     number, free = 1, path
-    while free.exists():
+    while is_taken(free):
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free

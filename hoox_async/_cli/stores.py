@@ -10,7 +10,7 @@ from typing import Annotated
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import BatchReport, ConfigurationError
+from hoox_async import BatchReport, ConfigurationError, Outcome
 
 from .terminal import SCHEMES, as_typed, shown_url
 
@@ -152,6 +152,11 @@ async def read_report(store: AnyStore) -> BatchReport:
     """All outcomes of a store. Changes nothing, and needs no API key."""
     location = store.location if isinstance(store, DatabaseStore) else DEFAULT_LOCATION
     return await BatchReport.open(source_of(store), **attrs.asdict(location))
+
+
+async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
+    """All outcomes of a store, by key."""
+    return {outcome.key: outcome for outcome in await read_report(store)}
 
 
 def store_first(words: Sequence[str]) -> list[str]:

@@ -50,14 +50,14 @@ def images_field(seen: Observations) -> Seen:
     if answer is None or answer.status is None:
         return not_seen("no answer to the POST, or it was not sent")
     if answer.status == 400:
-        return differs(f"refused with HTTP 400, {_code_of(json_of(answer))}")
+        return differs(refused_text(answer))
     return not_seen(f"HTTP {answer.status}")
 
 
 def price_of_images(seen: Observations) -> Seen:
     answer = seen.of_step("create")
     if answer is not None and answer.status == 402:
-        return differs(f"refused with HTTP 402, {_code_of(json_of(answer))}: it needs credits")
+        return differs(f"{refused_text(answer)}: it needs credits")
     if seen.made is None:
         return not_seen("no avatar was made")
     fell, paid = seen.balance.fell_by, sum((one.charged for one in seen.purchases), Decimal(0))
@@ -359,7 +359,7 @@ def unknown_filter(seen: Observations) -> Seen:
         return not_seen("no answer")
     entries = _entries(seen, "unknown filter")
     if entries is None:
-        return same(f"refused with HTTP {answer.status}, {_code_of(json_of(answer))}")
+        return same(refused_text(answer))
     if entries and everything is not None and len(entries) == len(everything):
         return differs("the filter is ignored: all looks")
     return same(format_count(len(entries), "look"))
@@ -555,6 +555,11 @@ def _codes(body: Any) -> list[str]:
     details = body.get("details")
     parts = [body, *(details if isinstance(details, list) else ())]
     return [part["code"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("code"), str)]
+
+
+def refused_text(answer: RecordedAnswer) -> str:
+    """How a request was refused: ``refused with HTTP 400, code MISSING_PROMPT``."""
+    return f"refused with HTTP {answer.status}, {_code_of(json_of(answer))}"
 
 
 def _code_of(body: Any) -> str:

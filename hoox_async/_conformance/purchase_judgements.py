@@ -8,10 +8,10 @@ from decimal import Decimal
 from hoox_async import Format, LookEdit, LookRef, PromptAvatar
 from hoox_async._core.formatting import format_amount, format_count, format_pixels
 
-from .judgements import list_has
-from .observations import Observations, Purchase, Seen, differs, json_of, not_seen, same
+from .judgements import list_has, refused_text
+from .observations import Observations, Purchase, Seen, differs, not_seen, same
 from .purchases import AVATAR, EDIT, OTHER_NAME, PUBLIC_EDITS
-from .shapes import error_code, status_word
+from .shapes import status_word
 
 _MANY_HOURS = 1.0  # an address that is younger shows nothing
 
@@ -25,7 +25,7 @@ def other_name_of_images(seen: Observations) -> Seen:
         return not_seen("not tried in this run, or no answer to the POST")
     if 200 <= answer.status < 300:
         return same("accepted")
-    return differs(_refusal(seen, OTHER_NAME))
+    return differs(refused_text(answer))
 
 
 def images_of(seen: Observations, step: str) -> Seen:
@@ -34,7 +34,7 @@ def images_of(seen: Observations, step: str) -> Seen:
         return not_seen(f"no {step} with a reference picture was bought")
     answer = seen.of_step(step)
     if answer is not None and answer.status == 400:
-        return differs(_refusal(seen, step))
+        return differs(refused_text(answer))
     if bought.ref is None:
         return not_seen("it was not accepted")
     return not_seen("accepted; whether it was used, the picture shows to a person alone")
@@ -253,10 +253,3 @@ def _bought(seen: Observations, step: str) -> Purchase | None:
 def _new(seen: Observations) -> list[Purchase]:
     """The looks that were accepted in this run."""
     return [one for one in seen.purchases if one.ref is not None and not one.earlier]
-
-
-def _refusal(seen: Observations, step: str) -> str:
-    answer = seen.of_step(step)
-    body = json_of(answer) if answer is not None else None
-    code = error_code(body["code"]) if isinstance(body, dict) and "code" in body else "none"
-    return f"refused with HTTP {answer.status if answer else '?'}, code {code}"

@@ -41,7 +41,6 @@ from ..campaign.builder import VERSION_MARK, Campaign, ItemOrigin, origin_of_key
 from ..exit_codes import is_access
 from ..request_fields import changed_fields, described
 from ..selection import Selection, check_limit, select
-from ..stores import AnyStore, read_report
 from ..terminal import Terminal, shorten_list
 from .options import BatchOptions, VersionOptions
 
@@ -305,11 +304,6 @@ async def missing_sources(
             if is_access(error):
                 raise
     return {ref: keys for ref, keys in wanted.items() if ref not in existing}
-
-
-async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
-    """All outcomes of a store, by key."""
-    return {outcome.key: outcome for outcome in await read_report(store)}
 
 
 def _is_other_content(stored: Outcome, request: Request) -> bool:

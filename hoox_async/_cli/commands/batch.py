@@ -29,17 +29,7 @@ from hoox_async._core.formatting import format_count, format_credits, format_dur
 from hoox_async.sandbox import Sandbox
 
 from ..batch.options import BatchOptions, resume_command
-from ..batch.plan import (
-    Choice,
-    Plan,
-    choose,
-    make_plan,
-    missing_sources,
-    read_outcomes,
-    row,
-    show_items,
-    show_plan,
-)
+from ..batch.plan import Choice, Plan, choose, make_plan, missing_sources, row, show_items, show_plan
 from ..batch.run import PictureTarget, RunResult, RunState, TerminalRun
 from ..batch.summary import NextCommands, show_interrupted, show_summary
 from ..campaign.builder import Campaign
@@ -51,7 +41,7 @@ from ..options import STDIN, Output, StoreConnection
 from ..pictures import check_template, picture_name
 from ..request_fields import columns
 from ..selection import Selection, parse_only
-from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
+from ..stores import AnyStore, DatabaseStore, named_store, read_outcomes, store_beside, store_words
 from ..terminal import Terminal, command_line, require_modules, shorten_list
 
 _NO_KEY = "hx_dry_run"

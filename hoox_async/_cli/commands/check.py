@@ -34,7 +34,7 @@ from hoox_async.webhooks import WebhookHub
 from ..exit_codes import Exit, is_access
 from ..options import Output, StoreConnection
 from ..signals import run_until, stop_on_signals
-from ..stores import AnyStore, Location, named_store, read_report, store_words
+from ..stores import AnyStore, Location, named_store, read_outcomes, store_words
 from ..terminal import Terminal, sanitize
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _run_conformance(options: ConformanceOptions, connection: StoreConnection, t
 def _stored(store: AnyStore | None) -> Mapping[str, Outcome]:
     if store is None or not store.exists():
         return {}
-    return {outcome.key: outcome for outcome in asyncio.run(read_report(store))}
+    return asyncio.run(read_outcomes(store))
 
 
 def _plan(options: ConformanceOptions, stored: Mapping[str, Outcome]) -> Plan:

@@ -37,9 +37,9 @@ from hoox_async._core.formatting import format_credits
 from ..exit_codes import Exit
 from ..json_output import look_record
 from ..options import Output, StoreConnection
-from ..pictures import free_name, in_the_way, save
+from ..pictures import free_name, in_the_way, is_folder, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
-from ..stores import AnyStore, key_words, named_store, read_report
+from ..stores import key_words, named_store, read_outcomes
 from ..terminal import Terminal
 from ..waiting import ApiWatch, Waiting
 
@@ -92,8 +92,7 @@ class LookOptions:
         if self.out is None:
             return
         path = Path(self.out)
-        is_folder = self.out.endswith(("/", os.sep)) or path.is_dir()
-        existing = None if is_folder else in_the_way(path)
+        existing = None if is_folder(self.out) else in_the_way(path)
         if existing is not None:
             if may_exist:
                 return
@@ -249,7 +248,7 @@ def _make_look(
     store = named_store(options.store, connection.location) if options.store is not None else None
     before = None
     if store is not None and options.key is not None and store.exists():
-        before = asyncio.run(_read_outcome(store, options.key))
+        before = asyncio.run(read_outcomes(store)).get(options.key)
     options.check_out(may_exist=before is not None and before.state is OutcomeState.READY)
     accepted = _AcceptedHook(terminal)
     if before is not None:
@@ -280,11 +279,6 @@ def _make_look(
     saving = ["--out", free_name(options.out)] if options.out is not None else []
     terminal.suggest(text, "wait", str(accepted.ref), *saving, *connected)
     return Exit.UNFINISHED
-
-
-async def _read_outcome(store: AnyStore, key: str) -> Outcome | None:
-    """What the store has under this key, or None."""
-    return next((outcome for outcome in await read_report(store) if outcome.key == key), None)
 
 
 async def _submit_and_wait(

@@ -36,6 +36,7 @@ from ..stores import (
     beside,
     campaign_name,
     key_words,
+    read_outcomes,
     read_report,
     store_of,
     store_words,
@@ -375,7 +376,7 @@ def _read(file: Path) -> list[Decision]:
 
 
 async def _plan(decisions: Iterable[Decision], store: AnyStore) -> DecisionPlan:
-    return plan_decisions(decisions, {outcome.key: outcome for outcome in await read_report(store)})
+    return plan_decisions(decisions, await read_outcomes(store))
 
 
 def _show(plan: DecisionPlan, terminal: Terminal) -> None:
