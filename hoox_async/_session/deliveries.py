@@ -25,13 +25,13 @@ from typing import TypeVar
 
 import attrs
 
-from .._api.models import Look, LookDetails, LookRef
+from .._api.models import LookDetails, LookRef
 from .._api.webhook_payloads import Delivery
 from .._core.intents.candidates import avatars_of_edits
 from .._core.intents.deliveries import Effect, effect_of, look_of
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IfUnchanged, IllegalTransition, LookTaken, NoteDelivered, advance
-from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._core.polling import PollScheduler
 from .._io.clock import Clock
 from .._io.error_words import words_of
 from .._io.hooks import Hooks
@@ -43,7 +43,6 @@ from ..errors import HooxError, SessionClosed, StoreError
 from ..events import DeliveryReceived
 from .intents import Intents
 from .jobs import JobRegistry
-from .rate_limiter import RateLimiter
 from .reads import Reads
 from .unknowns import Unknowns
 
@@ -64,26 +63,22 @@ class Deliveries:
         clock: Clock,
         store: Ledger,
         intents: Intents,
-        rate_limiter: RateLimiter,
         hooks: Hooks,
         tasks: TaskSet,
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
         unknowns: Unknowns,
-        has_webhooks: bool,
     ) -> None:
         self._clock = clock
         self._store = store
         self._intents = intents
-        self._rate_limiter = rate_limiter
         self._hooks = hooks
         self._tasks = tasks
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
         self._unknowns = unknowns
-        self._has_webhooks = has_webhooks
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._store_failures = LogLimit(_log_store_failures)
         self._without_avatar: dict[str, None] = {}  # attempts whose deliveries name no avatar
@@ -151,7 +146,9 @@ class Deliveries:
         if ref is None or ref.look_id != delivery.look_id:
             return False
         self._note_lateness(ref)
-        return intent.state is IntentState.ACCEPTED and await self._publish(look_of(delivery, ref))
+        return intent.state is IntentState.ACCEPTED and await self._registry.report(
+            look_of(delivery, ref), delivered=True
+        )
 
     def _note_lateness(self, ref: LookRef) -> None:
         if ref not in self._scheduler:
@@ -182,7 +179,7 @@ class Deliveries:
             return False
         if effect is Effect.SETTLES and intent.ref is not None:
             self._note_lateness(intent.ref)
-            return await self._publish(look_of(delivery, intent.ref))
+            return await self._registry.report(look_of(delivery, intent.ref), delivered=True)
         avatar_id = delivery.avatar_id or await self._certain_avatar(intent)
         if avatar_id is None:
             return await self._look_up_later(intent, attempt_id, delivery)
@@ -203,7 +200,7 @@ class Deliveries:
         It is called after each write that ends a sending has committed. If two attempts were delivered, the
         look of the latest one becomes the intent's.
         """
-        if not self._has_webhooks and len(intent.attempts) < 2:
+        if not self._registry.has_webhooks and len(intent.attempts) < 2:
             return intent  # no URL of ours was sent with it
         try:
             if await self._apply_all(intent):  # here, or by the delivery's own task
@@ -263,18 +260,6 @@ class Deliveries:
             return None
         known = await self._store.known_avatar(intent.source.avatar_id)
         return intent.source.avatar_id if known.created else None
-
-    async def _publish(self, look: Look) -> bool:
-        """Update the tracked look and its job. Returns whether that was new.
-
-        No job is made for it: hooks are told of what is held here, and this process may only pass it on.
-        """
-        if look.ref in self._scheduler:
-            update = self._scheduler.update(look, self._clock.now(), delivered=True)
-            await self._registry.publish((update,) if update else ())
-            self._rate_limiter.wake()
-            return update is not None
-        return await self._registry.publish([LookUpdate(look, is_complete(look))])
 
     # --- the avatars of looks whose deliveries name none
 

@@ -15,17 +15,7 @@ from .database_window import DatabaseWindow
 
 if TYPE_CHECKING:
     from .._core.intents.intent import Intent
-    from .._core.polling import PollScheduler
-    from .._io.clock import Clock
-    from .._io.ledger.ledger import Ledger
-    from .._io.tasks import TaskSet
-    from .api_answers import ApiAnswers
-    from .intents import Intents
-    from .jobs import JobRegistry
-    from .pictures import Pictures
-    from .poller import Poller
-    from .rate_limiter import RateLimiter
-    from .submit.submission_hold import SubmissionHold
+    from .runtime import SessionRuntime
 
 _STORE_DEADLINE = 3.0  # seconds: whoever probes a process does not wait longer
 
@@ -74,21 +64,11 @@ class SessionHealth:
     key_refused: bool
 
 
-@attrs.define(kw_only=True, eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class HealthReader:
     """Reads the state of an open session."""
 
-    clock: Clock
-    store: Ledger
-    intents: Intents
-    rate_limiter: RateLimiter
-    api_answers: ApiAnswers
-    registry: JobRegistry
-    scheduler: PollScheduler
-    poller: Poller
-    hold: SubmissionHold
-    pictures: Pictures
-    tasks: TaskSet
+    _runtime: SessionRuntime
     _reading: asyncio.Task[tuple[StoreGauges, float]] | None = attrs.field(default=None, init=False)
     _unread_since: float | None = attrs.field(default=None, init=False)
     """When the first reading began that has not succeeded, since one that has."""
@@ -97,10 +77,10 @@ class HealthReader:
 
     async def read(self) -> SessionHealth:
         """The session's state now. One or two short reads of the store; no request of the API is awaited."""
-        limiter, hold = self.rate_limiter, self.hold
+        runtime = self._runtime
+        limiter, hold = runtime.rate_limiter, runtime.submitter.hold
         found, store_seconds = await self._read_store()
-        now = self.clock.now()
-        polled_at = self.poller.answered_at
+        now, polled_at = runtime.clock.now(), runtime.poller.answered_at
         return SessionHealth(
             trouble=self._trouble(found, now, store_seconds),
             store_reachable=found is not None,
@@ -108,7 +88,7 @@ class HealthReader:
             unsettled=None if found is None else found.unsettled,
             oldest_unsettled=None if found is None else self._age(found.oldest_unsettled),
             last_poll=None if polled_at is None else now - polled_at,
-            polls_for_all=self.registry.polls_for_all,
+            polls_for_all=runtime.registry.polls_for_all,
             waiting=limiter.waiting,
             held=hold.waiting,
             unanswered=hold.unanswered(),
@@ -120,27 +100,28 @@ class HealthReader:
     def _trouble(self, found: StoreGauges | None, now: float, store_seconds: float) -> frozenset[Trouble]:
         signs = self._signs(found, now, store_seconds)
         if needs_request(signs):
-            self.poller.probe()
+            self._runtime.poller.probe()
         trouble = find_trouble(signs)
         if trouble & HINDERS_DELIVERIES:
             self._hindered_at = now
         return trouble
 
     def _signs(self, found: StoreGauges | None, now: float, store_seconds: float) -> Signs:
-        limiter, answers, window = self.rate_limiter, self.api_answers, self.rate_limiter.window
+        runtime = self._runtime
+        limiter, answers, window = runtime.rate_limiter, runtime.api_answers, runtime.rate_limiter.window
         of_window = window.sign if isinstance(window, DatabaseWindow) else None
         return Signs(
             now=now,
-            seen=(answers.sign, answers.paid_sign, self.intents.sign, of_window, self.pictures.sign),
-            silent=answers.is_silent or self.hold.is_silent,
+            seen=(answers.sign, answers.paid_sign, runtime.intents.sign, of_window, runtime.pictures.sign),
+            silent=answers.is_silent or runtime.submitter.hold.is_silent,
             key_refused=limiter.key_refused or limiter.is_checking_key,
             throttled_since=window.throttled_since,
             paused_until=window.paused_until,
             used_by_others=window.used_by_others(now),
             limit=window.limit,
-            undelivered=self.scheduler.undelivered(now, self._hindered_at),
+            undelivered=runtime.scheduler.undelivered(now, self._hindered_at),
             unsettled=None if found is None else found.unsettled,
-            unpolled_since=self.poller.unpolled_since,
+            unpolled_since=runtime.poller.unpolled_since,
             served_at=answers.served_at,
             store_seconds=store_seconds,
         )
@@ -148,7 +129,7 @@ class HealthReader:
     def _age(self, oldest: Intent | None) -> float | None:
         if oldest is None or oldest.accepted_at is None:
             return None
-        return max(0.0, (self.clock.utc() - oldest.accepted_at).total_seconds())
+        return max(0.0, (self._runtime.clock.utc() - oldest.accepted_at).total_seconds())
 
     async def _read_store(self) -> tuple[StoreGauges | None, float]:
         """What the store says of itself, None where it does not in time; and how many seconds that takes.
@@ -157,7 +138,7 @@ class HealthReader:
         is told from one that is away.
         """
         if self._reading is None or self._reading.done():
-            self._reading = self.tasks.spawn(self._gauges(), "hoox-health")
+            self._reading = self._runtime.tasks.spawn(self._gauges(), "hoox-health")
         reading = self._reading
         done, _ = await asyncio.wait((reading,), timeout=_STORE_DEADLINE)
         try:
@@ -169,14 +150,14 @@ class HealthReader:
             return None, math.inf
         except asyncio.CancelledError:
             raise SessionClosed("the session was closed") from None
-        now = self.clock.now()
+        now = self._runtime.clock.now()
         return None, now - (now if self._unread_since is None else self._unread_since)
 
     async def _gauges(self) -> tuple[StoreGauges, float]:
-        began = self.clock.now()
+        began = self._runtime.clock.now()
         if self._unread_since is None:
             self._unread_since = began
         async with asyncio.timeout(AWAY_AFTER):
-            found = await self.store.gauges()
+            found = await self._runtime.store.gauges()
         self._unread_since = None
-        return found, self.clock.now() - began
+        return found, self._runtime.clock.now() - began

@@ -363,10 +363,10 @@ class JobRegistry:
         self._reads = reads
         self._scheduler = scheduler
         self._polls_all = polls_all
-        self._has_webhooks = has_webhooks
+        self.has_webhooks: bool = has_webhooks
+        """Whether the session has a hub that receives deliveries."""
         self.default_timeout: float = default_timeout
         """How long a job is awaited when no timeout is given, in seconds."""
-        self._is_shared = store.is_shared
         self._duty: PollDuty | None = None  # not known yet
         self._opened_at = clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
@@ -431,7 +431,7 @@ class JobRegistry:
         if job.done:
             return
         self.require_open(job)
-        if job._may_have_been_delivered or self._is_shared:
+        if job._may_have_been_delivered or self._store.is_shared:
             try:
                 async with asyncio.timeout(_ANSWERS_WITHIN):
                     intent = await self._store.by_ref(job.ref)
@@ -453,7 +453,7 @@ class JobRegistry:
     def _payment_of(self, intent: Intent) -> Payment:
         # the delivery of an earlier process's look may have come while no process ran
         is_of_this_session = intent.accepted_at is None or intent.accepted_at >= self._opened_at
-        is_delivered = will_be_delivered(intent.request, has_webhooks=self._has_webhooks)
+        is_delivered = will_be_delivered(intent.request, has_webhooks=self.has_webhooks)
         return Payment(
             intent.key,
             intent.request,
@@ -538,20 +538,12 @@ class JobRegistry:
 
         Raises what `Reads.status` raises.
         """
-        look = await self._reads.status(ref)
-        if ref in self._scheduler:
-            update = self._scheduler.update(look, self._clock.now())
-            if update is not None:
-                await self._publish_uncancelled(update)
-            self._rate_limiter.wake()
-        elif (job := self.find(ref)) is not None:
-            await self.update(job, look)
+        look, job = await self._reads.status(ref), self.find(ref)
+        if ref in self._scheduler or (job is not None and not job.done):
+            with suppress(SessionClosed):  # the waiters have got that error already
+                # even if the caller is cancelled: the scheduler will not ask again
+                await self._tasks.complete(self.report(look), "hoox-publish")
         return look
-
-    async def _publish_uncancelled(self, update: LookUpdate) -> None:
-        """Finish publishing even if the caller is cancelled: the scheduler will not ask again."""
-        with suppress(SessionClosed):  # the waiters have got that error already
-            await self._tasks.complete(self.publish((update,)), "hoox-publish")
 
     # --- reports about looks
 
@@ -585,10 +577,18 @@ class JobRegistry:
             is_wanted = partial(self._store.is_still_owed, intent, self._clock.boot())
             self._hooks.emit(event, partial(self._store.told, intent), is_wanted)
 
-    async def update(self, job: LookJob, look: Look) -> None:
-        """Publish a report about a look that is not polled."""
-        if not job.done:
-            await self.publish((LookUpdate(look, is_complete(look)),))
+    async def report(self, look: Look, *, delivered: bool = False) -> bool:
+        """Publish what a caller's request, or a delivery, says of a look. Returns whether that was new.
+
+        No job is made for it: hooks are told of what is held here, and this process may only pass it on.
+        """
+        if look.ref not in self._scheduler:
+            return await self.publish((LookUpdate(look, is_complete(look)),))
+        update = self._scheduler.update(look, self._clock.now(), delivered=delivered)
+        self._rate_limiter.wake()
+        if update is not None:
+            await self.publish((update,))
+        return update is not None
 
     async def publish(self, updates: Iterable[LookUpdate]) -> bool:
         """Record settled looks in the store, then update the jobs and emit the events.

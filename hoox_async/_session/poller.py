@@ -22,7 +22,6 @@ from .._io.protocols import PollDuty
 from .._io.tasks import TaskSet, restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
 from .api_answers import ApiAnswers
-from .intents import Intents
 from .jobs import JobRegistry
 from .rate_limiter import Permit, RateLimiter
 from .reads import Reads
@@ -50,25 +49,21 @@ class Poller:
         *,
         clock: Clock,
         store: Ledger,
-        intents: Intents,
         rate_limiter: RateLimiter,
         api_answers: ApiAnswers,
         tasks: TaskSet,
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        polls_all: bool,
     ) -> None:
         self._clock = clock
         self._store = store
-        self._intents = intents
         self._rate_limiter = rate_limiter
         self._api_answers = api_answers
         self._tasks = tasks
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._polls_all = polls_all
         self._duty: PollDuty | None = None  # not known yet
         self._duty_since = -math.inf
         self._probed_at = -math.inf
@@ -189,7 +184,7 @@ class Poller:
             self._note_asked()  # the poller gets no permit meanwhile
         is_served = self._api_answers.served_at >= self._asked_at
         is_patient = self._clock.now() - self._asked_at < _UNSERVED
-        return self._polls_all and (is_served or is_patient)
+        return self._registry.polls_all and (is_served or is_patient)
 
     def _note_asked(self) -> None:
         if self._api_answers.served_at >= self._asked_at:
@@ -237,7 +232,7 @@ class Poller:
         self._registry.set_duty(duty)
         self._duty_changed.set()
         is_probing = self._probing is not None and not self._probing.done()
-        if duty is PollDuty.AWAITED and self._polls_all and not is_probing:
+        if duty is PollDuty.AWAITED and self._registry.polls_all and not is_probing:
             self._probing = self._tasks.background(self._probe(), "hoox-probe")
         if duty is PollDuty.ALL:
             self._is_new = True
@@ -297,6 +292,6 @@ class Poller:
     async def _schedule_later(self, key: str) -> None:
         requests = _PAUSE_BUSY if self._rate_limiter.busy else _PAUSE_IDLE
         await asyncio.sleep(requests * 60.0 / self._rate_limiter.window.limit)
-        intent = await self._intents.stored(key)
+        intent = (await self._store.get((key,))).get(key)
         if intent is not None and intent.state is IntentState.ACCEPTED:
             self._registry.poll_accepted(intent)

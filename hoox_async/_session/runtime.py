@@ -47,8 +47,8 @@ class SessionRuntime:
     """The components of one open session: makes, connects, starts and closes them on the running loop.
 
     ``limit`` is in requests a minute. ``process_quota_of``: the workspace whose quota all sessions of this
-    process share; None for a quota of the session's own. When the session closes, ``tasks`` are cancelled;
-    ``posts`` (the paid POSTs) are let finish first.
+    process share; None for a quota of the session's own. When the session closes, ``tasks`` are cancelled,
+    after the paid POSTs have finished.
     """
 
     def __init__(
@@ -71,7 +71,6 @@ class SessionRuntime:
         self._polls_all = poll == "all"
         self.clock: Clock = Clock(asyncio.get_running_loop(), lambda: store.epoch)
         self.tasks: TaskSet = TaskSet()
-        self.posts: TaskSet = TaskSet()
         self.intents: Intents = Intents(store, self.clock, hooks)
         self.rate_limiter: RateLimiter = self._make_rate_limiter(limit, process_quota_of)
         self.api_answers: ApiAnswers = ApiAnswers(
@@ -102,7 +101,6 @@ class SessionRuntime:
 
     def _make_components(self) -> None:
         """Make the components, each with what it uses."""
-        has_webhooks = self.hub is not None
         self.reads: Reads = Reads(
             clock=self.clock,
             store=self.store,
@@ -125,7 +123,7 @@ class SessionRuntime:
             reads=self.reads,
             scheduler=self.scheduler,
             default_timeout=self.timeouts.wait,
-            has_webhooks=has_webhooks,
+            has_webhooks=self.hub is not None,
             polls_all=self._polls_all,
         )
         self.pictures: Pictures = Pictures(
@@ -139,20 +137,17 @@ class SessionRuntime:
             reads=self.reads,
             registry=self.registry,
             scheduler=self.scheduler,
-            has_webhooks=has_webhooks,
         )
         self.deliveries: Deliveries = Deliveries(
             clock=self.clock,
             store=self.store,
             intents=self.intents,
-            rate_limiter=self.rate_limiter,
             hooks=self.hooks,
             tasks=self.tasks,
             reads=self.reads,
             registry=self.registry,
             scheduler=self.scheduler,
             unknowns=self.unknowns,
-            has_webhooks=has_webhooks,
         )
         self.submitter: Submitter = Submitter(
             clock=self.clock,
@@ -165,7 +160,6 @@ class SessionRuntime:
             timeouts=self.timeouts,
             hub=self.hub,
             tasks=self.tasks,
-            posts=self.posts,
             registry=self.registry,
             deliveries=self.deliveries,
             unknowns=self.unknowns,
@@ -174,28 +168,14 @@ class SessionRuntime:
         self.poller: Poller = Poller(
             clock=self.clock,
             store=self.store,
-            intents=self.intents,
             rate_limiter=self.rate_limiter,
             api_answers=self.api_answers,
             tasks=self.tasks,
             reads=self.reads,
             registry=self.registry,
             scheduler=self.scheduler,
-            polls_all=self._polls_all,
         )
-        self.health: HealthReader = HealthReader(
-            clock=self.clock,
-            store=self.store,
-            intents=self.intents,
-            rate_limiter=self.rate_limiter,
-            api_answers=self.api_answers,
-            registry=self.registry,
-            scheduler=self.scheduler,
-            poller=self.poller,
-            hold=self.submitter.hold,
-            pictures=self.pictures,
-            tasks=self.tasks,
-        )
+        self.health: HealthReader = HealthReader(self)
 
     async def start(self) -> None:
         """Restore what an earlier process left in the store, then start the background tasks."""
@@ -249,9 +229,9 @@ class SessionRuntime:
             closing.callback(self.deliveries.close)
             closing.push_async_callback(self._close_hooks)
             closing.push_async_callback(self._ask_store_once_more)
-            closing.push_async_callback(self.posts.cancel)
+            closing.push_async_callback(self.submitter.posts.cancel)
             closing.push_async_callback(self.tasks.cancel)
-            closing.push_async_callback(self.posts.drain)
+            closing.push_async_callback(self.submitter.posts.drain)
 
     async def _tell_every_minute(self) -> None:
         """Tell what earlier sessions owe, and this one where a write had no answer or a queue was full."""
@@ -285,5 +265,5 @@ class SessionRuntime:
 
     def close_now(self) -> None:
         """While it closes: cancel the outstanding POSTs and the hooks instead of waiting for them."""
-        self.posts.stop()
+        self.submitter.posts.stop()
         self.hooks.stop()

@@ -51,7 +51,6 @@ class Unknowns:
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        has_webhooks: bool,
     ) -> None:
         self._clock = clock
         self._store = store
@@ -60,7 +59,6 @@ class Unknowns:
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._has_webhooks = has_webhooks
 
     async def confirm(
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
@@ -205,7 +203,7 @@ class Unknowns:
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
         """For how many seconds from now a delivery may still come; 0 or less: none will."""
-        is_delivered = will_be_delivered(unknown.request, has_webhooks=self._has_webhooks)
+        is_delivered = will_be_delivered(unknown.request, has_webhooks=self._registry.has_webhooks)
         if not is_delivered or unknown.sent_at is None:
             return 0.0
         expected = self._scheduler.expected(kind_of(unknown.request))

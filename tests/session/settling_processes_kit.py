@@ -344,7 +344,7 @@ class Process:
         else:
             self.database.is_killed = True
             self.database.thaw()
-        runtime.posts.stop()
+        runtime.submitter.posts.stop()
         runtime.tasks.stop()
         runtime.hooks.stop()
         if runtime._detach is not None:

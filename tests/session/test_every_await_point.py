@@ -69,7 +69,7 @@ class Process:
         """End as a process that is killed: nothing more is sent, written or told."""
         self.is_dead = True
         runtime = runtime_of(self.session)
-        runtime.posts.stop()
+        runtime.submitter.posts.stop()
         runtime.tasks.stop()
         runtime.hooks.stop()
         self.session._open = None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from internals_kit import Intent, IntentState, MemoryLedger, runtime_of
+from internals_kit import Intent, IntentState, LookUpdate, MemoryLedger, runtime_of
 from session_kit import edit, intents, made, on_space, prompt, sends, store_of, turns
 
 from hoox_async import Look, LookRef, LookStatus
@@ -302,11 +302,11 @@ async def test_the_first_settled_status_of_a_job_is_final() -> None:
         job = await session.submit(prompt(), key="k")
         registry = runtime_of(session).registry
         bare = Look(job.ref, LookStatus.READY)
-        await registry.update(job, bare)
+        await registry.report(bare)
         for other in (LookStatus.FAILED, LookStatus.PENDING):
-            await registry.update(job, Look(job.ref, other))
+            await registry.report(Look(job.ref, other))
             assert job.last is bare
-        await registry.update(job, Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
+        await registry.report(Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
         assert job.done
         assert job.last.thumbnail_url == "https://media.example/a.jpg"
         assert await intents(session) == {"k": IntentState.READY}
@@ -316,7 +316,8 @@ async def test_a_ready_look_without_its_picture_is_polled_once_more() -> None:
     """A job whose look is READY without its picture is done only when the picture is there."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
-        await runtime_of(session).registry.update(job, Look(job.ref, LookStatus.READY))
+        bare = LookUpdate(Look(job.ref, LookStatus.READY), complete=False)
+        await runtime_of(session).registry.publish([bare])
         assert not job.done
         assert (await job).thumbnail_url
         assert job.done

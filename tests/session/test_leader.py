@@ -71,7 +71,7 @@ class Process:
         """End as a process that is killed: nothing more is sent, written or told."""
         runtime = runtime_of(self.session)
         self.is_open = False
-        runtime.posts.stop()
+        runtime.submitter.posts.stop()
         runtime.tasks.stop()
         runtime.hooks.stop()
         self.session._open = None

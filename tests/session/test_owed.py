@@ -105,7 +105,7 @@ async def test_a_session_that_only_shows_leaves_what_a_killed_one_owes_to_one_wi
 async def kill(session: HooxSession, store: MemoryLedger) -> None:
     """End the session as a process that is killed: nothing more is sent, written or told."""
     runtime = runtime_of(session)
-    runtime.posts.stop()
+    runtime.submitter.posts.stop()
     runtime.tasks.stop()
     runtime.hooks.stop()
     session._open = None

@@ -99,7 +99,7 @@ async def test_a_permit_that_comes_with_the_closing_sends_nothing() -> None:
     """A session that is being closed starts no attempt: credits and quota are untouched."""
     async with on_space(requests_per_minute=100) as (session, space):
         budget = Budget(10)
-        runtime_of(session).posts.closed = True
+        runtime_of(session).submitter.posts.closed = True
         with pytest.raises(SessionClosed):
             await session.submit(prompt(), key="k", budget=budget)
         assert money(budget) == (0, 0)

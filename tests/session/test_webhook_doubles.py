@@ -233,7 +233,7 @@ async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a
         again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(first, look, LookStatus.READY)
-        await runtime_of(on.session).posts.cancel()
+        await runtime_of(on.session).submitter.posts.cancel()
         with pytest.raises(OutcomeUnknown):
             await again
     async with stage(on.space, store=store) as on:

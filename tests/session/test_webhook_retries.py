@@ -35,7 +35,7 @@ def part_of(on: Stage, part: str) -> Any:
     ("part", "method"),
     [
         ("deliveries", "apply"),
-        ("deliveries", "_publish"),
+        ("registry", "report"),
         ("registry", "publish"),
     ],
 )

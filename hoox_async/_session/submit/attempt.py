@@ -36,7 +36,6 @@ from ..._core.retry import Patience
 from ..._core.settings import Timeouts
 from ..._io.clock import Clock
 from ..._io.hooks import Hooks
-from ..._io.ledger.ledger import Ledger
 from ..._io.logs import failures_logged
 from ..._io.protocols import Transport
 from ..._io.tasks import cancelled_by_task_only
@@ -96,7 +95,6 @@ class SubmitAttempt:
         self,
         *,
         clock: Clock,
-        store: Ledger,
         intents: Intents,
         transport: Transport,
         hooks: Hooks,
@@ -111,7 +109,6 @@ class SubmitAttempt:
         options: SendOptions,
     ) -> None:
         self._clock = clock
-        self._store = store
         self._intents = intents
         self._transport = transport
         self._hooks = hooks

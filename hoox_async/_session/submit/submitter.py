@@ -83,7 +83,6 @@ class Submitter:
         timeouts: Timeouts,
         hub: WebhookHub | None,
         tasks: TaskSet,
-        posts: TaskSet,
         registry: JobRegistry,
         deliveries: Deliveries,
         unknowns: Unknowns,
@@ -96,7 +95,8 @@ class Submitter:
         self._hooks = hooks
         self._api_answers = api_answers
         self._tasks = tasks
-        self._posts = posts
+        self.posts: TaskSet = TaskSet()
+        """The attempts: those that may have sent something are let finish when the session closes."""
         self._unknowns = unknowns
         self.deferred: DeferredWrites = DeferredWrites(tasks)
         self.budgets: SessionBudgets = SessionBudgets(store)
@@ -104,7 +104,6 @@ class Submitter:
         self._new_attempt = partial(
             SubmitAttempt,
             clock=clock,
-            store=store,
             intents=intents,
             transport=transport,
             hooks=hooks,
@@ -349,7 +348,7 @@ class Submitter:
 
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
         key, attempt = decision.intent.key, self._new_attempt(decision=decision, options=options)
-        task = self._posts.spawn(attempt.run(), f"hoox-post-{key}")
+        task = self.posts.spawn(attempt.run(), f"hoox-post-{key}")
         task.add_done_callback(lambda _: self._ended(running))
         task.add_done_callback(_log_unexpected)
         running = self._running[key] = _RunningAttempt(key, attempt, task)
