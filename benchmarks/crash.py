@@ -61,7 +61,7 @@ from hoox_async import (
     Timeouts,
 )
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.ledger.sqlite_reader import read_store
+from hoox_async._io.ledger.offline import offline_file
 from hoox_async.errors import HooxError, StoreError
 from hoox_async.events import OutcomeLost
 from hoox_async.postgres import PostgresDatabase
@@ -417,8 +417,8 @@ async def outstanding(store: str, pid: int) -> set[str]:
     """The keys of what a process was sending when it was killed, as the store has it."""
     if not store.startswith("postgresql:"):
         with suppress(StoreError):  # it was killed before it had made the file
-            async with await read_store(store) as snapshot:
-                return {intent.key async for intent in snapshot if intent.state is IntentState.SENDING}
+            async with offline_file(store) as ledger:
+                return {intent.key for intent in await ledger.in_states([IntentState.SENDING])}
         return set()
     from psycopg.errors import UndefinedTable
 

@@ -3,11 +3,11 @@
 It needs psycopg: ``pip install "hoox-async[postgres]"``.
 """
 
-from ._io.ledger.backup import copy_state
 from ._io.ledger.copy import CopyResult, copy_store
 from ._io.ledger.database import PostgresDatabase, migrate_database, single_workspace
-from ._io.ledger.postgres_checks import grants
-from ._io.ledger.postgres_offline import workspace_exists
+from ._io.ledger.maintenance import copy_state
+from ._io.ledger.offline import workspace_exists
+from ._io.ledger.postgres_schema import grants
 
 __all__ = [
     "CopyResult",

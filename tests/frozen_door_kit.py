@@ -25,7 +25,7 @@ from hoox_async._cli.app import build
 from hoox_async._cli.campaign import builder, rows, toml_file
 from hoox_async._cli.commands import unknowns
 from hoox_async._cli.exit_codes import Exit
-from hoox_async._io.ledger import postgres_migrations, sqlite_schema
+from hoox_async._io.ledger import postgres_schema, sqlite_schema
 from hoox_async._report.jsonl import outcome_record
 from hoox_async.errors import HooxError
 
@@ -208,7 +208,7 @@ def surroundings(config: pytest.Config) -> Iterator[str]:
     yield from (f"option --{name.replace('_', '-')}" for name in options)
     yield from (f"variable {name}" for name in sorted(_variables()))
     yield f"schema sqlite {max(sqlite_schema.MIGRATIONS)}"
-    yield f"schema postgresql {max(migration.version for migration in postgres_migrations.MIGRATIONS)}"
+    yield f"schema postgresql {max(migration.version for migration in postgres_schema.MIGRATIONS)}"
 
 
 def _variables() -> set[str]:

@@ -21,17 +21,16 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.clock import Clock
-from hoox_async._io.ledger import member_statements, news_statements, statements
+from hoox_async._io.ledger import change_feed, leaders, member, news, statements
 from hoox_async._io.ledger.binding import find_workspace
-from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Place, Row, read_budget, to_microseconds
 from hoox_async._io.ledger.ledger import Ledger
 from hoox_async._io.ledger.member import Member
-from hoox_async._io.ledger.replay import Outdated, replay
+from hoox_async._io.ledger.postgres import Outdated, replay
 from hoox_async._io.ledger.schema import SHARED_TABLES, TABLES
 from hoox_async._io.ledger.shared_ledger import SharedLedger
-from hoox_async._io.ledger.transaction import LeaseOver, Question, Rows, Values, Work
-from hoox_async._io.ledger.worker_thread import ignore_error
+from hoox_async._io.ledger.statements import SQLITE
+from hoox_async._io.ledger.transaction import LeaseOver, Question, Rows, Values, Work, ignore_error
 from hoox_async._io.protocols import SharedPermits
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
@@ -61,19 +60,18 @@ _PAGE_OF_CHANGES = (
     "ORDER BY changed_in, seq LIMIT :size) i ON true"
 )
 _IN_SQLITE = {
-    member_statements.CHANGES: _PAGE_OF_CHANGES,
-    member_statements.SNAPSHOT: "SELECT CAST(this_commit() AS text)",
-    member_statements.EARLIER_SNAPSHOT: "SELECT max(this_commit() - :transactions, 0)",
-    member_statements.KEPT_SINCE: member_statements.ALL_KEPT
-    + " AND d.kept_by <> :me AND d.kept_in > CAST(:since AS bigint)",
+    change_feed.CHANGES: _PAGE_OF_CHANGES,
+    leaders.SNAPSHOT: "SELECT CAST(this_commit() AS text)",
+    change_feed.EARLIER_SNAPSHOT: "SELECT max(this_commit() - :transactions, 0)",
+    leaders.KEPT_SINCE: leaders.ALL_KEPT + " AND d.kept_by <> :me AND d.kept_in > CAST(:since AS bigint)",
 }
 _NAMES = {
     text: name.lower()
-    for module in (statements, member_statements, news_statements)
+    for module in (statements, member, leaders, change_feed, news)
     for name, text in vars(module).items()
     if isinstance(text, str) and name.isupper()
 }
-_PUTS = {statements.INSERT, statements.UPDATE, member_statements.STILL_DEAD}
+_PUTS = {statements.INSERT, statements.UPDATE, member.STILL_DEAD}
 
 
 async def no_fault(_: Literal["before", "after"], __: str) -> None:
@@ -128,7 +126,7 @@ class SharedMemory:
 
     def _execute(self, statement: str, values: Values) -> Rows:
         generic, workspaces = _generic(statement)
-        if generic == member_statements.WITHDRAW_LIMITS:
+        if generic == leaders.WITHDRAW_LIMITS:
             self._withdraw_limits(values["me"], workspaces)
             return []
         text = _IN_SQLITE.get(generic, generic).replace("{workspaces}", workspaces)
@@ -309,7 +307,7 @@ class MemoryDatabase(PostgresDatabase):
         row, _ = await find_workspace(engine, name)
         if row is not None:
             ledger = Ledger(newer=True)
-            ledger._begin(engine, Place(row.id, ""))
+            ledger.begin(engine, Place(row.id, ""))
             async for intent in ledger.stream():
                 yield intent
 

@@ -20,8 +20,7 @@ from .._checks import argument
 from .._core.formatting import format_count, format_duration
 from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, explanation, outcome_of, seconds_of
-from .._io.ledger.opening import file_path
-from .._io.ledger.postgres_url import check_place, is_database
+from .._io.ledger.offline import open_offline
 from .._tracebacks import short_tracebacks
 from .jsonl import REQUEST_KINDS, write_lines
 
@@ -68,16 +67,8 @@ class BatchReport:
     @classmethod
     @short_tracebacks
     async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
-        check_place(workspace, schema)
-        if is_database(store):
-            from .._io.ledger.postgres_offline import offline_workspace
-
-            async with offline_workspace(store, workspace, schema=schema) as records:
-                return cls([outcome_of(intent) async for intent in records.stream()])
-        from .._io.ledger.sqlite_reader import read_store
-
-        async with await read_store(file_path("store", store)) as snapshot:
-            return cls([outcome_of(intent) async for intent in snapshot])
+        async with open_offline(store, workspace, schema) as records:
+            return cls([outcome_of(intent) async for intent in records.stream()])
 
     def __len__(self) -> int:
         return len(self.outcomes)

@@ -35,8 +35,7 @@ from .._core.polling import PollScheduler
 from .._io.clock import Clock
 from .._io.error_words import words_of
 from .._io.hooks import Hooks
-from .._io.ledger.kept_deliveries import Delivered
-from .._io.ledger.ledger import Ledger
+from .._io.ledger.ledger import Delivered, Ledger
 from .._io.logs import LogLimit
 from .._io.tasks import TaskSet, restarted
 from ..errors import HooxError, SessionClosed, StoreError

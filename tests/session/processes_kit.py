@@ -18,7 +18,7 @@ from shared_memory_kit import MemoryDatabase, MemoryEngine, SharedMemory, name_o
 from hoox_async import HooxSession
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._io.ledger.member import Member
-from hoox_async._io.ledger.replay import Outdated
+from hoox_async._io.ledger.postgres import Outdated
 from hoox_async._io.ledger.transaction import Question, Rows
 from hoox_async._io.protocols import BeforeSend
 from hoox_async.errors import StoreError

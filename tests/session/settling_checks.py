@@ -22,8 +22,8 @@ from settling_kit import Acknowledged, End, Schedule, Setup, World, draw, run
 from hoox_async import LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.ledger import statements
-from hoox_async._io.ledger.dialect import SQLITE
 from hoox_async._io.ledger.intent_rows import Row
+from hoox_async._io.ledger.statements import SQLITE
 
 LOOKUPS = 150.0  # seconds until the avatar of an old form's delivery was looked up as often as it is
 PATIENCE = 300.0  # seconds until everything is settled and told

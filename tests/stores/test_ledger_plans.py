@@ -16,9 +16,9 @@ from postgres_kit import Server
 from store_kit import WORKSPACE
 
 import hoox_async._io.ledger
-from hoox_async._io.ledger import copy, dialect, ledger, postgres_offline, statements
-from hoox_async._io.ledger.dialect import SQLITE
+from hoox_async._io.ledger import copy, ledger, offline, statements
 from hoox_async._io.ledger.sqlite_schema import in_memory
+from hoox_async._io.ledger.statements import SQLITE
 from hoox_async.postgres import PostgresDatabase
 
 MANY = 20_000
@@ -28,7 +28,7 @@ WHOLE = {
     copy._FIRST_INTENTS,
     copy._ANY_ROW,
     copy._COUNTS,
-    postgres_offline._SIZE,
+    offline._SIZE_OF_WORKSPACE,
     *(part.clear for part in copy.PARTS),
 }
 """Read whole tables on purpose: once, while no session is open."""
@@ -36,20 +36,23 @@ READS_ALL = re.compile(
     r"(SCAN (?!CONSTANT)|SEARCH (?!.* (intents_(open|owing)|listed_place) )(?=.* \(workspace=\?\)$))"
     r"(?P<table>\w+)"
 )
+SHARED = ("change_feed.", "database.", "leaders.", "member.", "postgres_")
 ONLY_SHARED = re.compile(r"::|pg_|strpos|hoox\.(leaders|stated_limits)")
+OF_STATEMENTS = ("change_feed", "leaders", "member", "news", "statements")
+"""Modules whose private names are parts of statements."""
 IS_STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 
 def all_statements() -> dict[str, str]:
     """Every statement of the ledger's modules by its name, however it is kept there.
 
-    Private names in the modules of statements are parts of others, and so is ``COLUMNS``.
+    Private names in ``OF_STATEMENTS`` are parts of others, and so is ``COLUMNS``.
     """
     found: dict[str, str] = {}
     for info in pkgutil.iter_modules(hoox_async._io.ledger.__path__):
         module = importlib.import_module(f"hoox_async._io.ledger.{info.name}")
         for name, value in vars(module).items():
-            is_part = info.name.endswith("statements") and name.startswith("_")
+            is_part = info.name in OF_STATEMENTS and name.startswith("_")
             if name != "COLUMNS" and not is_part:
                 for number, text in enumerate(texts_in(value)):
                     if IS_STATEMENT.match(text) and "hoox." in text and "%s" not in text:
@@ -178,8 +181,9 @@ def test_no_statement_reads_a_whole_table_of_a_file() -> None:
     """
     db = in_memory()
     for name, statement in all_statements().items():
-        is_shared = name.startswith(("member_statements", "postgres_")) or ONLY_SHARED.search(statement)
-        if is_shared or statement in WHOLE | {statements.LAST_SETTLED, statements.RELEASE}:  # nor these
+        if name.startswith(SHARED) or ONLY_SHARED.search(statement):
+            continue
+        if statement in WHOLE | {statements.LAST_SETTLED, statements.RELEASE}:  # nor these
             continue
         text = SQLITE.compile(statements.of_workspaces(statement, [1]))
         lines = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", given(text, VALUES))]
@@ -191,13 +195,13 @@ def test_no_statement_reads_a_whole_table_of_a_file() -> None:
 
 
 def test_the_statements_with_two_texts_are_listed() -> None:
-    """The docstring of `dialect` names each statement that differs between the databases, and no other."""
-    about = dict(re.findall(r"^- ``{(\w+)}``(.*?)(?=^- |^$)", dialect.__doc__ or "", re.M | re.S))
+    """The docstring of `statements` names each statement that differs between the databases, and no other."""
+    about = dict(re.findall(r"^- ``{(\w+)}``(.*?)(?=^- |^$)", statements.__doc__ or "", re.M | re.S))
     for fragment in ("now", "xid", "position"):
         named = set(re.findall(r"\b[A-Z][A-Z_]+\b", about[fragment])) - {"SQL"}
         differ = {
             name.split(".")[1].removesuffix(" 0")
             for name, statement in all_statements().items()
-            if name.startswith(("statements.", "news_statements.")) and f"{{{fragment}}}" in statement
+            if name.startswith(("statements.", "news.")) and f"{{{fragment}}}" in statement
         }
         assert named == differ, fragment

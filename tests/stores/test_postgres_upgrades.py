@@ -11,9 +11,9 @@ from internals_kit import MIGRATIONS, Connections, DatabaseUrl, IntentState, Mig
 from postgres_kit import Server, TestRun, unique_name
 from store_kit import WORKSPACE, accept, planned, send, settle
 
-from hoox_async._io.ledger import dialect
-from hoox_async._io.ledger import postgres_migrations as migrations
-from hoox_async._io.ledger.postgres_checks import ServerFacts
+from hoox_async._io.ledger import postgres_schema as migrations
+from hoox_async._io.ledger import statements
+from hoox_async._io.ledger.postgres_schema import ServerFacts
 from hoox_async.errors import ConfigurationError, StoreError, StoreMismatch
 from hoox_async.postgres import PostgresDatabase, migrate_database, workspace_exists
 
@@ -187,7 +187,7 @@ async def test_a_schema_of_any_name(postgres: Server, postgres_url: str) -> None
             await store.aclose()
     finally:
         with postgres.connect() as connection:
-            quoted = dialect.quoted(schema)
+            quoted = statements.quoted(schema)
             connection.execute(f"DROP SCHEMA {quoted} CASCADE")
 
 

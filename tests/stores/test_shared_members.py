@@ -23,7 +23,7 @@ from shared_store_kit import LEASE, Process, World
 from store_kit import WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookStatus
-from hoox_async._io.ledger import member_statements
+from hoox_async._io.ledger import member
 from hoox_async._io.ledger.news import write_told
 from hoox_async._io.ledger.statements import CONFIRM_KEY
 from hoox_async._io.protocols import PollDuty
@@ -122,7 +122,7 @@ async def test_a_sweep_that_was_interrupted_finds_the_living_alive(world: World)
     await live_on(world, b, thirds=2)
     await world.pass_time(0.45 * LEASE)
     await b.renew()
-    [row] = await b.member._rows(member_statements.DEAD_SENDINGS, [a.workspace])
+    [row] = await b.member._rows(member.DEAD_SENDINGS, [a.workspace])
     await a.renew()
     await b.member._mark_unknown(Row(*row), presumed=True)
     assert await state_of(b) is IntentState.SENDING

@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 from internals_kit import SentPermit, ServerQuota, SharedPermits
+from internals_kit import postgres as dialect_of
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._core.quota.quota_learning import Accepted, Observed, QuotaLearning, Throttled
-from hoox_async._io.ledger.dialect import in_schema
 from hoox_async._io.ledger.postgres_permits import PostgresPermits
 from hoox_async.postgres import PostgresDatabase
 
@@ -30,7 +30,7 @@ async def ask(postgres_url: str, postgres_schema: str) -> AsyncIterator[Ask]:
     connection = await psycopg.AsyncConnection.connect(postgres_url, autocommit=True, prepare_threshold=None)
 
     async def run(sql: str, *values: object) -> Sequence[Sequence[Any]]:
-        cursor = await connection.execute(in_schema(sql, postgres_schema).encode(), values)
+        cursor = await connection.execute(dialect_of(postgres_schema).compile(sql).encode(), values)
         return await cursor.fetchall() if cursor.description else []
 
     try:
@@ -161,7 +161,7 @@ async def test_many_at_once_get_no_more_than_the_limit(postgres_url: str, ask: A
         ) as connection:
 
             async def run(sql: str, *values: object) -> Sequence[Sequence[Any]]:
-                cursor = await connection.execute(in_schema(sql, name).encode(), values)
+                cursor = await connection.execute(dialect_of(name).compile(sql).encode(), values)
                 return await cursor.fetchall() if cursor.description else []
 
             permits = permits_of(run, str(number), minute=2.0)

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from internals_kit import Delivered, FileLedger, Intent, read_store
+from internals_kit import Delivered, FileLedger, Intent, offline_file
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async import store_budget
@@ -82,7 +82,8 @@ async def test_a_file_from_before_the_first_release_is_refused(path: Path) -> No
     before = path.read_bytes()
     await refused(path, "before the first release")
     with pytest.raises(StoreError, match="before the first release"):
-        await read_store(path)
+        async with offline_file(path):
+            pass
     with pytest.raises(StoreError, match="before the first release"):
         await store_budget(path, "spring")
     assert path.read_bytes() == before

@@ -15,7 +15,7 @@ from store_kit import WORKSPACE, child, planned, send
 from test_store_wal import KILLED, copy
 
 from hoox_async import backup_store
-from hoox_async._io.ledger import backup
+from hoox_async._io.ledger import maintenance
 from hoox_async.errors import StoreError, StoreIncomplete
 
 
@@ -102,13 +102,13 @@ async def test_a_name_taken_meanwhile(path: Path, tmp_path: Path, monkeypatch: p
     """A target that appears while the copy is made is not replaced either, with hard links or without."""
     assert await found(path) == {}
     target = tmp_path / "copy.db"
-    made = backup._copy
+    made = maintenance._copy
 
     def slowly(db: sqlite3.Connection, part: Path) -> None:
         made(db, part)
         target.write_text("mine")
 
-    monkeypatch.setattr(backup, "_copy", slowly)
+    monkeypatch.setattr(maintenance, "_copy", slowly)
     for _ in range(2):
         with pytest.raises(StoreError, match="exist"):
             await backup_store(path, target)
@@ -119,7 +119,7 @@ async def test_a_name_taken_meanwhile(path: Path, tmp_path: Path, monkeypatch: p
             raise PermissionError("no hard links here")
 
         monkeypatch.setattr(os, "link", without_links)
-    monkeypatch.setattr(backup, "_copy", made)
+    monkeypatch.setattr(maintenance, "_copy", made)
     assert await found(await backup_store(path, target)) == {}
     assert copies(tmp_path) == ["copy.db", "copy.db.lock"]
 

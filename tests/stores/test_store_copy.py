@@ -23,7 +23,7 @@ from store_kit import API_KEY, NOW, WORKSPACE, accept, after, child, planned, se
 
 from hoox_async import BatchReport, LookStatus, OutcomeUnknown, PromptAvatar, recover_store
 from hoox_async._io.ledger import copy, schema
-from hoox_async._io.ledger.dialect import SQLITE
+from hoox_async._io.ledger.statements import SQLITE
 from hoox_async.errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from hoox_async.postgres import CopyResult, copy_store, single_workspace
 from hoox_async.sandbox import Fault, Sandbox

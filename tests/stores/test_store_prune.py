@@ -25,7 +25,7 @@ from hoox_async import (
     PrunedRequest,
     prune_store,
 )
-from hoox_async._io.ledger import ledger
+from hoox_async._io.ledger import ledger, offline
 from hoox_async._io.ledger.sqlite_file import SQLiteFile as Database
 from hoox_async.errors import ConfigurationError, KeyConflict, StoreError, StoreLocked
 from hoox_async.sandbox import Sandbox
@@ -157,6 +157,7 @@ async def test_pruning_again_changes_nothing(path: Path) -> None:
 async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All pages are pruned, and counted by the dry run."""
     monkeypatch.setattr(ledger, "PAGE", 2)
+    monkeypatch.setattr(offline, "PAGE", 2)
     await filled(path, 5)
     assert (await prune_store(path, older_than=LONG_AGO, dry_run=True)).pruned == 5
     assert (await prune_store(path, older_than=LONG_AGO)).pruned == 5

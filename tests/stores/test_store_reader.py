@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
-from internals_kit import FileLedger, Intent, IntentState, read_store
+from internals_kit import FileLedger, Intent, IntentState, offline_file
 from store_kit import WORKSPACE, child, planned, read_only, send
 
 from hoox_async.errors import StoreError
@@ -43,9 +43,8 @@ def folder() -> Iterator[Path]:
 
 
 async def read(path: Path) -> list[Intent]:
-    async with await read_store(path) as snapshot:
-        assert snapshot.base_url == WORKSPACE.base_url
-        return [intent async for intent in snapshot]
+    async with offline_file(path) as ledger:
+        return [intent async for intent in ledger.stream()]
 
 
 async def write(path: Path) -> None:
@@ -64,9 +63,9 @@ async def test_a_closed_store_is_read(tmp_path: Path) -> None:
     keys = [f"item {number}" for number in range(1100)]
     await asyncio.gather(*(store.plan(planned(key)) for key in keys))
     await store.aclose()
-    async with await read_store(str(path)) as snapshot:
+    async with offline_file(str(path)) as ledger:
         for _ in range(2):
-            assert [intent.key async for intent in snapshot] == keys
+            assert [intent.key async for intent in ledger.stream()] == keys
 
 
 async def test_a_snapshot_does_not_change_while_a_session_writes(tmp_path: Path) -> None:
@@ -75,13 +74,14 @@ async def test_a_snapshot_does_not_change_while_a_session_writes(tmp_path: Path)
     store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
-    snapshot = await read_store(path)
-    await store.advance("a", send("att_1"))
-    await store.plan(planned("b"))
-    assert [(intent.key, intent.state) async for intent in snapshot] == [("a", IntentState.PLANNED)]
-    assert [intent.state for intent in await read(path)] == [IntentState.SENDING, IntentState.PLANNED]
-    await store.aclose()
-    await snapshot.aclose()
+    async with offline_file(path) as ledger:
+        await store.advance("a", send("att_1"))
+        await store.plan(planned("b"))
+        assert [(intent.key, intent.state) async for intent in ledger.stream()] == [
+            ("a", IntentState.PLANNED)
+        ]
+        assert [intent.state for intent in await read(path)] == [IntentState.SENDING, IntentState.PLANNED]
+        await store.aclose()
     assert len(await read(path)) == 2
 
 
@@ -91,10 +91,10 @@ async def test_reading_takes_no_lock(tmp_path: Path) -> None:
     store = FileLedger(path)
     await store.open(WORKSPACE)
     await store.aclose()
-    async with await read_store(path) as snapshot:
+    async with offline_file(path) as ledger:
         await store.open(WORKSPACE)
         await store.plan(planned("a"))
-        assert [intent async for intent in snapshot] == []
+        assert [intent async for intent in ledger.stream()] == []
         await store.aclose()
 
 
@@ -134,9 +134,9 @@ async def test_an_incomplete_store_is_not_read(folder: Path) -> None:
 async def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
     """A path without a file is a `StoreError` naming it, and nothing is made."""
     with pytest.raises(StoreError, match=r"campaign\.db: there is no such file"):
-        await read_store(tmp_path / "campaign.db")
+        await read(tmp_path / "campaign.db")
     with pytest.raises(StoreError, match="no such file"):
-        await read_store(tmp_path)
+        await read(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,7 +152,7 @@ async def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     before = [file.read_bytes() for file in (empty, text, other)]
     for file in (empty, text, other):
         with pytest.raises(StoreError) as caught:
-            await read_store(file)
+            await read(file)
         assert str(file) in str(caught.value)
     assert [file.read_bytes() for file in (empty, text, other)] == before
 
@@ -170,10 +170,8 @@ async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> No
     await write(path)
     before = threading.active_count()
     with blockbuster_ctx():
-        snapshot = await read_store(path)
-        assert [intent.key async for intent in snapshot] == ["a"]
-        await snapshot.aclose()
-        await snapshot.aclose()
+        async with offline_file(path) as ledger:
+            assert [intent.key async for intent in ledger.stream()] == ["a"]
     assert threading.active_count() == before
     with pytest.raises(StoreError, match="closed"):
-        [intent async for intent in snapshot]
+        [intent async for intent in ledger.stream()]

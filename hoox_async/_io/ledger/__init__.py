@@ -2,8 +2,9 @@
 
 `ledger` decides and `statements` has the SQL; an engine runs both: `sqlite` a file, or memory where there is
 no store, `postgres` a database that many processes use. What only many processes need is in `member` (lease
-and sweep), `change_feed`, `leaders`, `failover`, `binding` and `postgres_permits`; `database` is what users
-open. Only modules named after PostgreSQL know psycopg.
+and sweep), `change_feed`, `leaders`, `failover` and `postgres_permits`; `database` is what users open.
+`offline` is a ledger without a session, which `maintenance` works on. Only modules named after PostgreSQL
+know psycopg.
 
 What a death leaves behind, and who mends it when. "Lease" is `PostgresDatabase`'s, ten seconds by default,
 and "the others" are the processes that have the same workspace open:

@@ -22,7 +22,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..._checks import argument
@@ -36,20 +35,16 @@ from ...errors import ConfigurationError, StoreError, StoreLocked, StoreMismatch
 from ..protocols import Workspace
 from . import statements as sql
 from .binding import Binding, Copied, WorkspaceRow
-from .dialect import postgres
 from .intent_rows import Row, apply_transitions, checksum, from_units
 from .ledger import page_of
-from .opening import file_path
 from .postgres import PostgresEngine
-from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
-from .postgres_migrations import MIGRATIONS, ensure_newest, read_state
+from .postgres_schema import check_server, ensure_newest, has_tables
 from .postgres_url import DatabaseUrl, check_place, is_database
 from .sqlite import SQLiteEngine
-from .sqlite_errors import NO_STORE_YET
-from .sqlite_file import SQLiteFile
+from .sqlite_file import SQLiteFile, file_path
 from .sqlite_schema import FILE_WORKSPACE
-from .statements import alive
+from .statements import alive, postgres
 from .transaction import Engine, Question, Rows, Transaction, Work
 
 PAGE = 500
@@ -468,7 +463,7 @@ async def _figures(side: _Side) -> dict[str, Decimal | int]:
     """What a side holds, as it is after an opening."""
     table, digest, after, more = CostTable("state"), 0, 0, True
     while more:
-        [rows] = await side.ask(page_of(None, after, side.id))
+        [rows] = await side.ask(page_of(after, side.id))
         for row in map(Row._make, rows):
             intent, record = _recovered(row)
             table.add(intent)
@@ -545,18 +540,13 @@ class _File(_Side):
 @asynccontextmanager
 async def _file(path: str, if_new: Work[None] | None = None) -> AsyncIterator[_File]:
     """A file, locked. ``if_new`` runs in the transaction that makes the tables; None: it must be a store."""
-    if if_new is None and not await asyncio.to_thread(Path(path).is_file):
-        raise StoreError(f"{path}: there is no such file")
 
     def prepare(tx: Transaction, version: int) -> None:
-        if version:
-            return
-        if if_new is None:
-            raise StoreError(NO_STORE_YET)
-        tx.write(sql.ADD_KEY_SALT, {"salt": ""})
-        if_new(tx)
+        if not version and if_new is not None:
+            tx.write(sql.ADD_KEY_SALT, {"salt": ""})
+            if_new(tx)
 
-    engine = SQLiteEngine(SQLiteFile(path))
+    engine = SQLiteEngine(SQLiteFile(path, must_exist=if_new is None))
     await engine.open(datetime.now(UTC), prepare)
     try:
         yield _File(engine)
@@ -576,7 +566,7 @@ class _Database(_Side):
 
     async def find(self) -> Found | None:
         """What it is. Raises `StoreLocked` where a session has it open."""
-        if not await self._has_tables():
+        if not await has_tables(self._connections, self._schema):
             return None
         found = await super().find()
         [rows] = await self.ask((_OPEN_IN, {"workspace": self.id}))
@@ -604,7 +594,7 @@ class _Database(_Side):
 
     async def salt(self) -> str | None:
         """The salt of its fingerprints; None without tables."""
-        if not await self._has_tables():
+        if not await has_tables(self._connections, self._schema):
             return None
         [rows] = await self.ask((sql.KEY_SALT, {}))
         return str(rows[0][0])
@@ -612,12 +602,6 @@ class _Database(_Side):
     async def make_tables(self) -> None:
         """Create the tables where they are missing. Raises `StoreError`."""
         await ensure_newest(self._connections, self._schema)
-        await check_rights(self._connections, self._schema)
-
-    async def _has_tables(self) -> bool:
-        state = await read_state(self._connections, self._schema)
-        state.check(self._connections.name, MIGRATIONS[-1].version)
-        return bool(state.version)
 
 
 _ANY_ROW = " UNION ALL ".join(

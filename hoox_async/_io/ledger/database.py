@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,20 +19,18 @@ from ...errors import ConfigurationError, StoreError, StoreLocked
 from ..clock import Clock, running_loop
 from ..protocols import SharedPermits
 from ..tasks import tried_until
-from . import member_statements as sql
-from .dialect import in_schema, postgres
 from .intent_rows import Place, Row
-from .kept_deliveries import keep
+from .ledger import Ledger
 from .member import Member
+from .offline import NoWorkspace, offline_workspace
 from .postgres import PostgresEngine
-from .postgres_checks import check_rights, check_server
 from .postgres_connections import Connections
-from .postgres_migrations import MIGRATIONS, ensure_newest
-from .postgres_migrations import migrate as migrate_schema
-from .postgres_offline import NoWorkspace, offline_workspace
 from .postgres_permits import PostgresPermits
+from .postgres_schema import MIGRATIONS, check_server, ensure_newest
+from .postgres_schema import migrate as migrate_schema
 from .postgres_url import DatabaseUrl, require_schema
 from .shared_ledger import SharedLedger
+from .statements import COLUMNS, postgres
 
 if TYPE_CHECKING:
     from ...webhooks.hub import WebhookHub
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_WORKSPACE = "default"
 _CLOSE_WITHIN = 10.0  # seconds
 _LONGEST_LEASE = 86_400.0  # seconds
+ATTEMPT_ANYWHERE = COLUMNS + "JOIN hoox.attempts a ON a.intent = i.seq WHERE a.id = :id LIMIT 1"
 
 _log = logging.getLogger("hoox_async")
 
@@ -189,15 +187,14 @@ class PostgresDatabase:
         return await asyncio.wrap_future(future)
 
     async def _keep_delivery(self, attempt_id: str, delivery: Delivery) -> bool:
-        engine, question = self.require_member().engine, (sql.ATTEMPT_ANYWHERE, {"id": attempt_id})
+        engine, question = self.require_member().engine, (ATTEMPT_ANYWHERE, {"id": attempt_id})
         [rows] = await engine.run(lambda tx: tx.ask(question), writes=False)
         if not rows:
             return False
         # by nobody: no session here works on it, so the leader does, even if that is this member
-        place = Place(Row(*rows[0]).workspace, "")
-        read = partial(Row.read, newer=True)
-        await engine.run(lambda tx: keep(tx, place, attempt_id, delivery, read))
-        return True
+        ledger = Ledger(newer=True)
+        ledger.begin(engine, Place(Row(*rows[0]).workspace, ""))
+        return await ledger.keep_delivery(attempt_id, delivery) is not None
 
     def require_member(self) -> Member:
         """This process's member. Raises `StoreError` where the database is not open here."""
@@ -232,7 +229,7 @@ class PostgresDatabase:
     async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
         """Every intent of a workspace, without opening the database; none where it has no such workspace."""
         with suppress(NoWorkspace):
-            async with offline_workspace(self._url, name, schema=self._schema) as records:
+            async with offline_workspace(self._url, name, self._schema) as records:
                 async for intent in records.stream():
                     yield intent
 
@@ -241,7 +238,7 @@ class PostgresDatabase:
         connections, schema = self._connections[0], self._schema
 
         async def ask(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-            return await connections.fetch(in_schema(statement, schema), values)
+            return await connections.fetch(postgres(schema).compile(statement), values)
 
         boot = Clock(asyncio.get_running_loop()).boot
         return PostgresPermits(ask, quota, workspace, member.id, boot=boot, minute=self.quota_window)
@@ -252,7 +249,6 @@ class PostgresDatabase:
         self._connections = [general, for_lease]
         await check_server(general)
         await ensure_newest(general, self._schema, self._migrations)
-        await check_rights(general, self._schema)
         dialect = postgres(self._schema)
         engine = PostgresEngine(general, dialect)
         return Member(

@@ -11,11 +11,39 @@ from ...errors import StoreError
 from ..clock import Clock
 from ..logs import failures_logged
 from ..protocols import Coordination, PollDuty
-from . import member_statements as sql
-from .statements import of_workspaces
+from .statements import alive, of_workspaces
 from .transaction import Engine, Question, Transaction
 
 _AT_ONCE = 50  # deliveries: each begins a task
+
+# Two leaders for a moment cost requests, never truth.
+LEAD = (
+    "INSERT INTO hoox.leaders (workspace, member) SELECT w.id, m.id FROM hoox.workspaces w "  # noqa: S608
+    f"JOIN hoox.members m ON m.id = :me AND {alive('m')} WHERE w.id IN ({{workspaces}}) AND NOT EXISTS "
+    f"(SELECT 1 FROM hoox.leaders o JOIN hoox.members l ON l.id = o.member AND {alive('l')} "
+    "WHERE o.workspace = w.id) ORDER BY w.id "
+    "ON CONFLICT (workspace) DO UPDATE SET member = excluded.member WHERE NOT EXISTS "
+    f"(SELECT 1 FROM hoox.members l WHERE l.id = leaders.member AND {alive('l')})"
+)
+LEADERS = (
+    "SELECT o.workspace, o.member FROM hoox.leaders o JOIN hoox.members m ON m.id = o.member "  # noqa: S608
+    f"WHERE o.workspace IN ({{workspaces}}) AND {alive('m')}"
+)
+IS_ALIVE = f"SELECT EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = :me AND {alive('m')})"  # noqa: S608
+RESIGN = "DELETE FROM hoox.leaders WHERE workspace IN ({workspaces}) AND member = :me"
+WITHDRAW_LIMITS = "DELETE FROM hoox.stated_limits WHERE workspace IN ({workspaces}) AND member = :me"
+SNAPSHOT = "SELECT pg_current_snapshot()::text"
+_KEPT = (
+    "SELECT d.workspace, d.attempt FROM hoox.deliveries d JOIN hoox.attempts a ON a.workspace = d.workspace "
+    "AND a.id = d.attempt JOIN hoox.intents i ON i.seq = a.intent WHERE d.workspace IN ({workspaces}) "
+    "AND i.state IN ('accepted', 'unknown', 'sending')"
+)
+ALL_KEPT = _KEPT
+KEPT_SINCE = _KEPT + (
+    " AND d.kept_by <> :me AND d.kept_in >= pg_snapshot_xmin(CAST(:since AS pg_snapshot)) "
+    "AND d.kept_in < pg_snapshot_xmax(pg_current_snapshot()) "
+    "AND NOT pg_visible_in_snapshot(d.kept_in, CAST(:since AS pg_snapshot))"
+)
 
 
 class Leaders:
@@ -74,8 +102,8 @@ class Leaders:
         resigned = [each for each in parts.keys() - candidates if parts[each].duty is PollDuty.ALL]
         if resigned:
             await self._resign(resigned)
-        questions = [self._question(sql.LEAD, candidates)] if candidates else []
-        questions += [(sql.IS_ALIVE, {"me": self._me}), self._question(sql.LEADERS, parts)]
+        questions = [self._question(LEAD, candidates)] if candidates else []
+        questions += [(IS_ALIVE, {"me": self._me}), self._question(LEADERS, parts)]
         *_, [(is_alive,)], rows = await self._engine.run(lambda tx: tx.ask(*questions))
         nobody = PollDuty.AWAITED if is_alive else PollDuty.UNCERTAIN
         leaders: dict[int, str] = dict(rows)
@@ -93,7 +121,7 @@ class Leaders:
             self._left.difference_update(left)
 
     async def _resign(self, workspaces: Collection[int]) -> None:
-        statements = [self._question(each, workspaces) for each in (sql.WITHDRAW_LIMITS, sql.RESIGN)]
+        statements = [self._question(each, workspaces) for each in (WITHDRAW_LIMITS, RESIGN)]
 
         def resign(tx: Transaction) -> None:
             for statement in statements:
@@ -111,10 +139,10 @@ class Leaders:
             return
         is_new = any(not self._parts[workspace].has_read_deliveries for workspace in led)
         since = None if is_new else self._kept_since
-        statement = sql.ALL_KEPT if since is None else sql.KEPT_SINCE
+        statement = ALL_KEPT if since is None else KEPT_SINCE
         kept_question = self._question(statement, led, since=since)
         [(snapshot,)], kept = await self._engine.run(
-            lambda tx: tx.ask((sql.SNAPSHOT, {}), kept_question), writes=False
+            lambda tx: tx.ask((SNAPSHOT, {}), kept_question), writes=False
         )
         self._kept_since = snapshot
         for workspace in led:

@@ -19,13 +19,13 @@ from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.budget import StoredBudget, charge_changes
 from ..._core.intents.candidates import RECENT, KnownAvatar
-from ..._core.intents.deliveries import lacks_its_look
+from ..._core.intents.deliveries import kept_after, lacks_its_look, must_be_kept
 from ..._core.intents.intent import Intent, IntentState
-from ..._core.intents.records import dump_intent, rewrite, text_of_source
+from ..._core.intents.records import dump_delivery, dump_intent, load_delivery, rewrite, text_of_source
 from ..._core.intents.transitions import Accept, Correct, LookTaken, Replace, Send, Transition
 from ...errors import KeyConflict, StoreError
 from ..protocols import Coordination, PollDuty, SharedPermits, StoreGauges, Workspace
-from . import intent_rows, kept_deliveries
+from . import intent_rows
 from . import statements as sql
 from .binding import Binding
 from .intent_rows import (
@@ -38,7 +38,6 @@ from .intent_rows import (
     of_look,
     to_units,
 )
-from .kept_deliveries import Delivered
 from .news import News, OnOwed, tell_owed
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
@@ -51,6 +50,18 @@ _KEPT = "AND i.state <> 'forgotten'"
 _GUESSES = 1000  # rows that this process wrote last
 
 _T = TypeVar("_T")
+
+
+class Delivered(NamedTuple):
+    """An attempt's intent, and the delivery that is kept for the attempt. ``is_new``: since this call.
+
+    The most telling one of its first look is kept, before it is acknowledged. What it changes is decided from
+    the row as it is after that.
+    """
+
+    intent: Intent
+    delivery: Delivery | None
+    is_new: bool = False
 
 
 class Ledger:
@@ -78,7 +89,7 @@ class Ledger:
         self._binding: Binding | None = None
         self._key_confirmed = False
 
-    def _begin(self, engine: Engine, place: Place, hooks: str = "none") -> None:
+    def begin(self, engine: Engine, place: Place, hooks: str = "none") -> None:
         """Work on this engine from now on, for a session with these hooks."""
         self._engine, self._place, self._hooks = engine, place, hooks
         self._news, self._key_confirmed = None, False
@@ -277,8 +288,7 @@ class Ledger:
         if known.is_held:
             raise KeyConflict(key)
         intent_rows.require_within_caps(charge_changes(before, after), known.budgets)
-        record = rewrite(row.record, after) if self._newer else dump_intent(after)
-        return intent_rows.put(tx, self._place, row, before, after, record, changes)
+        return intent_rows.put(tx, self._place, row, before, after, self._record(row, after), changes)
 
     def _ask_for_change(
         self, key: str, transitions: Sequence[Transition], tx: Transaction
@@ -443,13 +453,39 @@ class Ledger:
 
         Returns what is kept then; None where there is no such attempt.
         """
-        keep, place = kept_deliveries.keep, self._place
-        return await self._run(lambda tx: keep(tx, place, attempt_id, delivery, self._read))
+        return await self._run(partial(self._keep_delivery, attempt_id, delivery))
+
+    def _keep_delivery(self, attempt_id: str, delivery: Delivery, tx: Transaction) -> Delivered | None:
+        """Do what `keep_delivery` says. One that names the look of another request proves nothing."""
+        questions = self._delivered(attempt_id)
+        if delivery.avatar_id is not None:
+            named = LookRef(delivery.avatar_id, delivery.look_id)
+            questions.append((sql.BY_REF, self._place.values(**of_look(named))))
+        found, kept, *owners = tx.ask(*questions)
+        known = self._read_delivered(found, kept)
+        if known is None:
+            return None
+        intent, was, _ = known
+        after = kept_after(was, delivery)
+        is_taken = any(Row(*rows[0]).key != intent.key for rows in owners if rows)
+        if after == was or is_taken or not must_be_kept(intent, attempt_id, delivery):
+            return known
+        values = self._place.values(id=attempt_id, look_id=after.look_id, record=dump_delivery(after))
+        tx.write(sql.KEEP_DELIVERY, {**values, "was": kept[0][0] if kept else None})
+        return Delivered(intent, after, is_new=True)
 
     async def delivered(self, attempt_id: str) -> Delivered | None:
         """The intent of an attempt and what is kept for it, as they are now; None without such an attempt."""
-        found, kept = await self._ask(*kept_deliveries.questions(self._place, attempt_id))
-        return kept_deliveries.read(found, kept, self._read)
+        return self._read_delivered(*await self._ask(*self._delivered(attempt_id)))
+
+    def _delivered(self, attempt_id: str) -> list[Question]:
+        values = self._place.values(id=attempt_id)
+        return [(sql.BY_ATTEMPT, values), (sql.KEPT_DELIVERY, values)]
+
+    def _read_delivered(self, found: Rows, kept: Rows) -> Delivered | None:
+        intent = self._first(found)
+        delivery = load_delivery(kept[0][0]) if kept else None
+        return Delivered(intent, delivery) if intent is not None else None
 
     async def delivered_attempts(self, key: str) -> frozenset[str]:
         """Those of the intent's attempts for which a delivery is kept."""
@@ -503,6 +539,9 @@ class Ledger:
         except StoreError as error:
             raise type(error)(f"{self.name}: {error}") from None
 
+    def _record(self, row: Row, after: Intent) -> str:
+        return rewrite(row.record, after) if self._newer else dump_intent(after)
+
     def _first(self, rows: Rows) -> Intent | None:
         return self._read(Row(*rows[0])) if rows else None
 
@@ -551,9 +590,9 @@ def intents_of(states: Collection[IntentState] | None, place: Place) -> Question
     return _page(_condition(states)), place.values(after=0, size=_ALL)
 
 
-def page_of(states: Collection[IntentState] | None, after: int, workspace: int = 1) -> Question:
-    """The question for a page of intents in these states (None: in any). A file has one workspace, 1."""
-    return _page(_condition(states)), {"workspace": workspace, "after": after, "size": PAGE}
+def page_of(after: int, workspace: int = 1) -> Question:
+    """The question for a page of intents. A file has one workspace, 1."""
+    return _page(_KEPT), {"workspace": workspace, "after": after, "size": PAGE}
 
 
 def _page(condition: str) -> str:

@@ -24,9 +24,9 @@ from .binding import Binding, Copied, WorkspaceRow, plain_url, require_new_key, 
 from .intent_rows import FORGETTABLE, Place, Row, Written, to_microseconds
 from .ledger import Ledger, intents_of, page_of
 from .news import write_told
+from .offline import offline_file
 from .sqlite import MemoryEngine, SQLiteEngine
 from .sqlite_file import SQLiteFile, SQLiteMemory
-from .sqlite_reader import read_store
 from .sqlite_schema import FILE_WORKSPACE, ME
 from .transaction import Transaction, Work
 
@@ -66,7 +66,7 @@ class LocalLedger(Ledger):
             )
         await self.aclose()  # of an earlier session, if that is still under way
         engine = self._opened = self._new_engine()
-        self._begin(engine, Place(0, ME), workspace.hooks)
+        self.begin(engine, Place(0, ME), workspace.hooks)
         try:
             at = Clock(asyncio.get_running_loop()).utc()
             await engine.open(at, partial(self._prepare, workspace))
@@ -233,8 +233,8 @@ class FileLedger(LocalLedger):
         """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
         if not await anyio.to_thread.run_sync(os.path.exists, self.path):
             return
-        async with await read_store(self.path) as snapshot:
-            async for intent in snapshot:
+        async with offline_file(self.path) as records:
+            async for intent in records.stream():
                 yield intent
 
 
@@ -258,7 +258,7 @@ class MemoryLedger(LocalLedger):
     async def read_unopened(self) -> AsyncIterator[Intent]:
         """Every intent of earlier sessions, and of one that has it open."""
         after = 0
-        while rows := [Row(*row) for row in self._memory.read(page_of(None, after))]:
+        while rows := [Row(*row) for row in self._memory.read(page_of(after))]:
             for row in rows:
                 yield self._read(row)
             after = rows[-1].seq

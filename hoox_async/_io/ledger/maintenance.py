@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+import secrets
+import sqlite3
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
@@ -16,18 +17,17 @@ from ..._core.intents.budget import Credits, StoredBudget
 from ..._core.intents.costs import Costs, CostTable
 from ..._core.intents.pruning import PruneResult
 from ..._tracebacks import short_tracebacks
-from ...errors import ConfigurationError
-from . import statements as sql
-from .backup import back_up, recover
-from .file_pruning import preview, prune
-from .intent_rows import read_budget, to_units
-from .opening import file_path
-from .postgres_url import check_place, is_database
-from .sqlite_errors import translated
-from .sqlite_file import SQLiteFile, SQLiteTransaction
-from .sqlite_reader import connect_to_read, read_store
-from .transaction import Rows, Transaction
+from ...errors import ConfigurationError, StoreError
+from ..publishing import publish_new
+from . import missing_wal, sqlite_schema, statements
+from .file_lock import FileLock
+from .offline import open_offline
+from .postgres_url import is_database
+from .sqlite_file import SQLiteFile, SQLiteTransaction, create_private, file_path, translated
+from .sqlite_reader import connect_to_read, copied_in
+from .transaction import Transaction
 
+_BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would read such a file as the copy's own
 _AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
 
 
@@ -44,7 +44,7 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     written, `InvalidRequest` for what is no path, and `ConfigurationError` for a URL.
     """
     path = _path("source", source, "pg_dump")
-    return await anyio.to_thread.run_sync(back_up, path, _path("target", target, "pg_dump"))
+    return await anyio.to_thread.run_sync(_back_up, path, _path("target", target, "pg_dump"))
 
 
 @short_tracebacks
@@ -62,17 +62,9 @@ async def read_costs(
     what is no path, and `ConfigurationError` for another ``by``.
     """
     table = CostTable(by)
-    check_place(workspace, schema)
-    if is_database(store):
-        from .postgres_offline import offline_workspace
-
-        async with offline_workspace(store, workspace, schema=schema) as records:
-            async for intent in records.stream():
-                table.add(intent)
-    else:
-        async with await read_store(file_path("store", store)) as snapshot:
-            async for intent in snapshot:
-                table.add(intent)
+    async with open_offline(store, workspace, schema) as records:
+        async for intent in records.stream():
+            table.add(intent)
     return table.rows()
 
 
@@ -91,7 +83,7 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     Raises `StoreError` where there is neither to mend or what is left is damaged, `StoreLocked` while a
     session has the store open, and `InvalidRequest` for what is no path.
     """
-    await anyio.to_thread.run_sync(recover, _path("path", path, "its own means"))
+    await anyio.to_thread.run_sync(_recover, _path("path", path, "its own means"))
 
 
 @short_tracebacks
@@ -126,16 +118,9 @@ async def prune_store(
     if not isinstance(older_than, timedelta) or older_than < timedelta():
         raise option.error("older_than", older_than, "a timedelta of 0 or more")
     option.flag("dry_run", dry_run)
-    check_place(workspace, schema)
     older_than = min(older_than, _AGES)
-    if is_database(store):
-        from .postgres_offline import offline_workspace
-
-        async with offline_workspace(store, workspace, schema=schema) as records:
-            return await records.prune(older_than, dry_run=dry_run)
-    before = datetime.now(UTC) - older_than
-    path = file_path("store", store)
-    return await anyio.to_thread.run_sync(preview if dry_run else prune, path, before)
+    async with open_offline(store, workspace, schema, writes=not dry_run) as records:
+        return await records.prune(older_than, dry_run=dry_run)
 
 
 @short_tracebacks
@@ -158,16 +143,10 @@ async def store_budget(
     """
     wanted = None if cap is None else option.credits("cap", cap)
     option.name("name", name, of="budget")
-    check_place(workspace, schema)
-    if is_database(store):
-        from .postgres_offline import offline_workspace
-
-        async with offline_workspace(store, workspace, schema=schema) as records:
-            if wanted is not None:
-                await records.set_cap(name, wanted)
-            found = await records.budget(name)
-    else:
-        found = await anyio.to_thread.run_sync(_budget_of_file, file_path("store", store), name, wanted)
+    async with open_offline(store, workspace, schema, writes=wanted is not None) as records:
+        if wanted is not None:
+            await records.set_cap(name, wanted)
+        found = await records.budget(name)
     if found is None:
         raise ConfigurationError(f"the store has no budget {name!r} (yet): its first use creates it")
     return found
@@ -180,26 +159,97 @@ def _path(name: str, store: object, instead: str) -> str:
     return file_path(name, store)
 
 
-def _budget_of_file(path: str, name: str, cap: Decimal | None) -> StoredBudget | None:
-    """Do what `store_budget` says, in the calling thread. None where there is no such budget."""
-    values: dict[str, Any] = {"workspace": 1, "name": name}
-    if cap is None:
-        with closing(connect_to_read(path)) as db, translated(path):
-            return _budget(SQLiteTransaction(db).ask((sql.BUDGET, values)))
-    units = to_units(cap)
+def copy_state(path: str | os.PathLike[str]) -> str | None:
+    """Why no session opens this file, where it was copied or is a copy (see `copy_store`); else None.
 
-    def change(tx: Transaction) -> StoredBudget | None:
-        tx.write(sql.SET_CAP, {**values, "cap": units})
-        return _budget(tx.ask((sql.BUDGET, values)))
+    It reads in the calling thread. Raises `StoreError`, and `InvalidRequest` for what is no path.
+    """
+    name = file_path("path", path)
+    with closing(connect_to_read(name)) as db, translated(name):
+        return copied_in(SQLiteTransaction(db)).problem
 
-    file = SQLiteFile(path)
-    file.open_existing(datetime.now(UTC))
+
+# --- in the calling thread
+
+
+def _back_up(source: str, target: str) -> Path:
+    """Do what `backup_store` says, in the calling thread."""
+    place = Path(target)
+    part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    with closing(connect_to_read(source)) as db, translated(target):
+        _require_free(place)
+        try:
+            create_private(str(part))
+            _copy(db, part)
+            publish_new(part, place)
+        finally:
+            for suffix in _BESIDE:
+                with suppress(OSError):
+                    Path(f"{part}{suffix}").unlink()
+    return place
+
+
+def _copy(db: sqlite3.Connection, part: Path) -> None:
+    with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        copy.execute("PRAGMA synchronous = EXTRA")
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        missing_wal.clear_mark(copy)
+        sqlite_schema.check(copy, str(part))
+
+
+def _require_free(place: Path) -> None:
+    if not place.parent.is_dir():
+        raise StoreError(f"there is no folder {place.parent}: make it first")
+    for suffix in _BESIDE:
+        if os.path.lexists(f"{place}{suffix}"):
+            raise StoreError(f"{place}{suffix} exists already, and a backup replaces nothing")
+
+
+def _require_copied(name: str, tx: Transaction) -> None:
+    found = copied_in(tx)
+    found.require_whole(name)
+    if found.moved_by is None:
+        raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
+
+
+def _require_copied_file(name: str, path: str) -> None:
+    """Look before the file is opened to be written: that changes also one that needs no recovery."""
+    lock = FileLock(path)
+    lock.acquire(datetime.now(UTC))
     try:
-        return file.transact(change)
+        with closing(connect_to_read(name, in_use=False)) as db:
+            _require_copied(name, SQLiteTransaction(db))
     finally:
-        file.close()
+        lock.release()
 
 
-def _budget(answers: list[Rows]) -> StoredBudget | None:
-    [rows] = answers
-    return read_budget(rows[0]) if rows else None
+def _use_copied(name: str, tx: Transaction) -> None:
+    _require_copied(name, tx)
+    tx.write(statements.USE_COPIED, {"workspace": 1})
+
+
+def _recover(name: str) -> None:
+    """Do what `recover_store` says, in the calling thread."""
+    with translated(name):
+        path = os.path.realpath(name)
+        if not Path(path).is_file():
+            raise StoreError("there is no such file")
+        if not missing_wal.is_incomplete(path):
+            _require_copied_file(name, path)
+            file = SQLiteFile(name, must_exist=True)
+            file.open(datetime.now(UTC))
+            try:
+                return file.transact(partial(_use_copied, name))
+            finally:
+                file.close()
+        lock = FileLock(path)
+        lock.acquire(datetime.now(UTC))
+        try:
+            with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as db:
+                db.execute("PRAGMA synchronous = FULL")
+                sqlite_schema.version_of(db, name)
+                sqlite_schema.check(db, name)
+                missing_wal.clear_mark(db)
+        finally:
+            lock.release()

@@ -22,12 +22,12 @@ from ..clock import Clock
 from ..protocols import Coordination
 from ..tasks import TaskSet, tried_until
 from . import intent_rows, statements
-from . import member_statements as sql
 from .change_feed import ChangeFeed, OnChange
 from .failover import Failover, RecentWrites
 from .intent_rows import DamagedRecord, Place, Row, Written, apply_transitions
 from .leaders import Leaders
 from .news import News, tell_owed, write_told
+from .statements import COLUMNS, MAY_SWEEP, alive
 from .transaction import Engine, Rows, Transaction
 
 _FEED_INTERVAL = 1.0  # seconds
@@ -39,6 +39,41 @@ _SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
+
+FORGET_MEMBERS = (  # those that were killed long ago, also by a clock that was set
+    "DELETE FROM hoox.members WHERE expires_at < (SELECT {now}) - 86400000000 "
+    "OR expires_at > (SELECT {now}) + 2 * lease + 86400000000"
+)
+# In time is within half a lease, since it is renewed every third of one.
+RENEW = (
+    "INSERT INTO hoox.members (id, host, pid, lease, expires_at, steady_since, timeline) "
+    "VALUES (:me, :host, :pid, :lease, (SELECT {now}) + :lease, (SELECT {now}), "
+    "coalesce(:timeline, (SELECT {timeline}))) "
+    "ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, timeline = excluded.timeline, "
+    "steady_since = CASE WHEN members.expires_at >= excluded.steady_since + :lease / 2 "
+    "AND members.expires_at <= excluded.steady_since + 2 * :lease "
+    "AND members.steady_since < excluded.steady_since AND members.timeline = excluded.timeline "
+    "THEN members.steady_since ELSE excluded.steady_since END"
+)
+LEAVE = "DELETE FROM hoox.members WHERE id = :me"
+
+_HAS_DEAD_SENDER = (
+    "NOT EXISTS (SELECT 1 FROM hoox.members m "  # noqa: S608
+    f"WHERE m.id = i.member AND {alive('m')})"
+)
+DEAD_SENDINGS = COLUMNS + (
+    f"WHERE i.state = 'sending' AND i.workspace IN ({{workspaces}}) AND {_HAS_DEAD_SENDER} AND {MAY_SWEEP} "
+    "ORDER BY i.seq"
+)
+LEFT_SENDING = COLUMNS + "WHERE i.state = 'sending' AND i.workspace IN ({workspaces}) AND i.member = :me"
+IS_DEAD = (
+    "SELECT 1 FROM hoox.intents i WHERE i.workspace = :workspace AND i.key = :key "  # noqa: S608
+    f"AND i.state = 'sending' AND {_HAS_DEAD_SENDER} AND {MAY_SWEEP}"
+)
+STILL_DEAD = (  # a guard of its own: it changes nothing
+    "UPDATE hoox.intents AS i SET version = CASE WHEN i.state = 'sending' AND "  # noqa: S608
+    f"{_HAS_DEAD_SENDER} AND {MAY_SWEEP} THEN i.version END WHERE i.workspace = :workspace AND i.key = :key"
+)
 
 
 class Member:
@@ -95,7 +130,7 @@ class Member:
 
     async def leave(self) -> None:
         """End the lease."""
-        await self._for_lease.run(lambda tx: tx.write(sql.LEAVE, {"me": self.id}))
+        await self._for_lease.run(lambda tx: tx.write(LEAVE, {"me": self.id}))
 
     def open_workspace(self, workspace: int, on_change: OnChange) -> None:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
@@ -169,9 +204,9 @@ class Member:
             "timeline": timeline,
         }
         # it begins: rarely, so a good moment to forget those that were killed long ago
-        forget = [(sql.FORGET_MEMBERS, values)] if timeline is None else []
+        forget = [(FORGET_MEMBERS, values)] if timeline is None else []
         *_, [(moment, its_timeline)] = await self._for_lease.run(
-            lambda tx: tx.ask(*forget, (sql.RENEW, values), (sql.MOMENT, values))
+            lambda tx: tx.ask(*forget, (RENEW, values), (statements.MOMENT, values))
         )
         return intent_rows.from_microseconds(moment), its_timeline
 
@@ -196,7 +231,7 @@ class Member:
         """Mark as UNKNOWN what members were sending whose lease is over."""
         await self._mark_left_sendings()
         if self._listeners:
-            for row in await self._rows(sql.DEAD_SENDINGS, self._listeners):
+            for row in await self._rows(DEAD_SENDINGS, self._listeners):
                 await self._mark_unknown(Row(*row), presumed=True)
         await self._write_closings()
         await tell_owed(self.engine, self.id, dict(self._news))
@@ -221,7 +256,7 @@ class Member:
         if not closed:
             return
         began = self.clock.now()
-        for row in map(Row._make, await self._rows(sql.LEFT_SENDING, closed)):
+        for row in map(Row._make, await self._rows(LEFT_SENDING, closed)):
             if not self._is_sent_by_open_session(row):
                 await self._mark_unknown(row, presumed=False)
         for workspace, closed_at in closed.items():
@@ -301,11 +336,11 @@ def mark_unknown(place: Place, row: Row, lost: MarkUnknown, lease: int, tx: Tran
     ``lease`` is in microseconds.
     """
     values = place.values(key=row.key, lease=lease)
-    rows, dead = tx.ask((statements.ROW, values), (sql.IS_DEAD, values))
+    rows, dead = tx.ask((statements.ROW, values), (IS_DEAD, values))
     if not rows or Row(*rows[0]).version != row.version or (lost.presumed and not dead):
         return None
     if lost.presumed:
-        tx.write(sql.STILL_DEAD, values)
+        tx.write(STILL_DEAD, values)
     before = row.read(newer=True)
     after, changes = apply_transitions(before, [lost])
     return intent_rows.put(tx, place, row, before, after, rewrite(row.record, after), changes)

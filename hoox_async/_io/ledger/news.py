@@ -29,15 +29,63 @@ from ..._core.intents.intent import Intent, IntentState
 from ...errors import StoreError
 from ..clock import Clock
 from ..logs import failures_logged
-from . import news_statements as sql
-from . import statements
 from .intent_rows import OPEN_STATES, Place, Row, Written, is_owed
-from .statements import ROW, of_workspaces
+from .schema import OPEN, OWES
+from .statements import COLUMNS, MAY_SWEEP, OPEN_PAGE, ROW, alive, of_workspaces
 from .transaction import Engine, Rows, Transaction
 
 _REMEMBERED = 20_000  # looks that hooks here were called with: more than can wait for an async hook
 _LATE = 60.0  # seconds after which no answer comes any more
 _ASK_AGAIN = 1.0  # seconds
+
+PAGE = 100
+"""Rows, with their intents: some milliseconds of work, after which the loop has a turn."""
+
+_AFTER = "(workspace, seq) > (:after_workspace, :after)"
+_IN_ORDER = f"ORDER BY workspace, seq LIMIT {PAGE}"
+# Those that owe are few, which no statistics tell PostgreSQL: with an order and a limit it reads their index.
+_OWING = (
+    "(SELECT * FROM hoox.intents WHERE workspace IN ({workspaces}) "  # noqa: S608
+    f"AND {OWES} AND teller = :me AND {_AFTER} {_IN_ORDER}) i"
+)
+OWED = COLUMNS.replace("hoox.intents i", _OWING) + "ORDER BY i.workspace, i.seq"
+
+_IS_ALIVE = f"EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = intents.teller AND {alive('m')})"  # noqa: S608
+_IS_GONE = f"(teller = '' OR (NOT {_IS_ALIVE} AND {MAY_SWEEP}))"
+# The conditions stand in the outer statement too: of two members that take the same row one finds it taken.
+TAKE_OVER = (
+    "UPDATE hoox.intents SET teller = :me WHERE seq IN (SELECT seq FROM hoox.intents "  # noqa: S608
+    f"WHERE workspace IN ({{workspaces}}) AND {OWES} AND teller <> :me AND {_IS_GONE} AND {_AFTER} "
+    f"{_IN_ORDER}) AND {OWES} AND teller <> :me AND {_IS_GONE}"
+)
+TAKE_OVER_KEY = (
+    "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND key = :key "  # noqa: S608
+    f"AND {OWES} AND teller <> :me AND {_IS_GONE}"
+)
+OWED_BY_ANOTHER = (
+    "SELECT 1 FROM hoox.intents WHERE workspace = :workspace AND key = :key "  # noqa: S608
+    f"AND {OWES} AND teller <> :me"
+)
+OWED_BY_A_LIVING_ONE = f"{OWED_BY_ANOTHER} AND {_IS_ALIVE}"
+TOLD = (
+    "UPDATE hoox.intents SET notified = look_id "
+    "WHERE workspace = :workspace AND key = :key AND look_id = :look_id"
+)
+LAST_OPEN = (
+    "SELECT max(seq) FROM (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
+    f"AND state IN {OPEN} AND seq > :after ORDER BY seq LIMIT :size) i"
+)
+_OPEN_PAGE = f"AND state IN {OPEN} AND seq > :after AND seq <= :last"
+ADOPT = (
+    "UPDATE hoox.intents SET teller = :me WHERE workspace = :workspace AND teller = '' "  # noqa: S608
+    f"{_OPEN_PAGE}"
+)
+_LEAVE = "UPDATE hoox.intents SET teller = '' WHERE workspace = :workspace AND teller = :me "
+LEAVE = _LEAVE + _OPEN_PAGE
+LEAVE_ENDED = (
+    _LEAVE + "AND seq IN (SELECT seq FROM hoox.intents WHERE workspace = :workspace "  # noqa: S608
+    f"AND {OWES} AND teller = :me {_IN_ORDER})"
+)
 
 OnOwed = Callable[[Intent], None]
 
@@ -152,9 +200,9 @@ class News:
             return intent.ref is not None
         values = self._place.values(key=intent.key)
         if self._place.tells:
-            questions = [(sql.TAKE_OVER_KEY, values), (ROW, values), (sql.OWED_BY_ANOTHER, values)]
+            questions = [(TAKE_OVER_KEY, values), (ROW, values), (OWED_BY_ANOTHER, values)]
         else:
-            questions = [(ROW, values), (sql.OWED_BY_A_LIVING_ONE, values)]
+            questions = [(ROW, values), (OWED_BY_A_LIVING_ONE, values)]
         *_, rows, others = await self._engine.run(lambda tx: tx.ask(*questions))
         is_owed_here = False
         for row in (Row(*each) for each in rows):
@@ -172,9 +220,9 @@ class News:
         if not self._place.tells:
             return
         values = self._place.values(after_workspace=0, after=0)
-        questions = ((sql.LEAVE_ENDED, values), (of_workspaces(sql.OWED, [self._place.workspace]), values))
+        questions = ((LEAVE_ENDED, values), (of_workspaces(OWED, [self._place.workspace]), values))
         # first, so that none ends between the two as this session's
-        await self._change_open(sql.LEAVE)
+        await self._change_open(LEAVE)
         left = True
         while left:  # a page at a time
             _, rows = await self._engine.run(lambda tx: tx.ask(*questions))
@@ -182,7 +230,7 @@ class News:
 
     async def adopt(self) -> None:
         """Owe the ends to come of what closed sessions have left."""
-        await self._change_open(sql.ADOPT)
+        await self._change_open(ADOPT)
 
     async def _change_open(self, statement: str) -> None:
         """Execute `LEAVE` or `ADOPT` in pages: the loop has a turn after each."""
@@ -193,7 +241,7 @@ class News:
     def _change_page(self, statement: str, after: int, tx: Transaction) -> int | None:
         """The place after which the next page begins; None after the last."""
         values = self._place.values(after=after)
-        [[(last,)]] = tx.ask((sql.LAST_OPEN, {**values, "size": statements.OPEN_PAGE}))
+        [[(last,)]] = tx.ask((LAST_OPEN, {**values, "size": OPEN_PAGE}))
         if last is None:
             return None
         tx.write(statement, {**values, "last": last})
@@ -224,7 +272,7 @@ async def tell_owed(engine: Engine, me: str, news: Mapping[int, News]) -> None:
         for row in (Row(*each) for each in rows):
             with failures_logged(f"reading the end of {row.key!r}"):
                 news[row.workspace].found(row, row.read(newer=True), asked)
-        more = len(rows) == sql.PAGE
+        more = len(rows) == PAGE
         last = rows[-1][:2] if more else last
 
 
@@ -234,7 +282,7 @@ async def _page_of_owed(engine: Engine, me: str, workspaces: Sequence[int], last
         return []
     after_workspace, after = last
     values = {"me": me, "after_workspace": after_workspace, "after": after}
-    questions = [(of_workspaces(statement, workspaces), values) for statement in (sql.TAKE_OVER, sql.OWED)]
+    questions = [(of_workspaces(statement, workspaces), values) for statement in (TAKE_OVER, OWED)]
     _, rows = await engine.run(lambda tx: tx.ask(*questions))
     return rows
 
@@ -249,7 +297,7 @@ def write_told(engine: Engine, news: Iterable[News]) -> asyncio.Future[None]:
 
     def write(tx: Transaction) -> None:
         for (workspace, key, look_id), _ in told:
-            tx.write(sql.TOLD, {"workspace": workspace, "key": key, "look_id": look_id})
+            tx.write(TOLD, {"workspace": workspace, "key": key, "look_id": look_id})
 
     def flushed(written: asyncio.Future[None]) -> None:
         if written.cancelled() or written.exception() is not None:

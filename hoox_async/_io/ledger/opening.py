@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from ..._checks import Checks, argument, option
-from ...errors import ConfigurationError
+from ..._checks import option
 from .ledger import Ledger
 from .local_ledger import FileLedger, MemoryLedger
 from .postgres_url import is_database
+from .sqlite_file import file_path
 
 
 def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
@@ -27,17 +27,3 @@ def open_store(store: str | os.PathLike[str] | Ledger | None) -> Ledger:
 
         return single_workspace(store)
     return FileLedger(file_path("store", store, option))
-
-
-def file_path(name: str, store: object, check: Checks = argument) -> str:
-    """The path of a store's file. Raises the error of ``check``, and `ConfigurationError` for another URL."""
-    path = check.path(name, store, "the path of a file or the postgresql:// URL of a database")
-    if "://" in path:  # not shown: it may hold a password
-        raise ConfigurationError(f"{name}: a URL is not the path of a file, except postgresql://…")
-    if "password=" in path:  # not shown either
-        raise ConfigurationError(
-            f"{name}: a connection string is not the path of a file; give a postgresql:// URL"
-        )
-    if path == ":memory:":
-        raise ConfigurationError(f'{name}: ":memory:" is not a file; store=None keeps it in memory')
-    return path

@@ -102,7 +102,7 @@ class SharedLedger(Ledger):
             if self._owns_database:
                 await self._database.open()
             member = self._database.require_member()
-            self._begin(member.engine, Place(0, member.id), workspace.hooks)
+            self.begin(member.engine, Place(0, member.id), workspace.hooks)
             self._member = member
             row, self._binding = await bind(
                 member.engine, self._workspace, workspace, self.name, self._is_free

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ...errors import StoreError
-from .sqlite_file import Done, Job, Prepare, SQLiteFile, SQLiteMemory
-from .transaction import Work
-from .worker_thread import WorkerThread, ignore_error
+from .sqlite_file import Done, Job, Prepare, SQLiteFile, SQLiteMemory, change_nothing
+from .transaction import Work, ignore_error
 
 _T = TypeVar("_T")
 
@@ -54,7 +56,7 @@ class SQLiteEngine:
         if self.is_closed:
             raise StoreError(f"{self.name}: the store is closed")
 
-    async def open(self, at: datetime, prepare: Prepare) -> None:
+    async def open(self, at: datetime, prepare: Prepare = change_nothing) -> None:
         """Open the database. If that raises or is cancelled, it is closed."""
         try:
             await asyncio.shield(self._worker.run(self._file.open, at, prepare))
@@ -76,6 +78,10 @@ class SQLiteEngine:
         if not self._is_running:
             self._start_group()
         return future
+
+    async def vacuum(self) -> None:
+        """Write the whole file anew, without the pages and the parts of pages that are free."""
+        await self._worker.run(self._file.vacuum)
 
     async def aclose(self) -> None:
         """Run what waits, close the database and end the thread."""
@@ -152,3 +158,45 @@ class MemoryEngine:
         if not self.is_closed:
             self.is_closed = True
             self._file.close()
+
+
+class WorkerThread:
+    """Runs functions one after the other on its own thread, until the last one.
+
+    Each goes through ``run_in_executor``, so that a loop with virtual time knows that it is running.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread: threading.Thread | None = None
+        self._executor = ThreadPoolExecutor(1, "hoox-store", initializer=self._note_thread)
+        self._last: asyncio.Future[Any] | None = None
+
+    @property
+    def ending(self) -> bool:
+        """Whether the last function was submitted."""
+        return self._last is not None
+
+    def run(self, work: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
+        """Run a function after those before it. Its exception is lost if the future is not awaited."""
+        future = self._loop.run_in_executor(self._executor, work, *args)
+        future.add_done_callback(ignore_error)
+        return future
+
+    def end(self, last: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
+        """Run the last function. The thread ends after it, even if the future is not awaited."""
+        if self._last is None:
+            self._last = self.run(last, *args)
+            self._executor.shutdown(wait=False)
+        return self._last
+
+    async def ended(self) -> None:
+        """Wait until the thread has ended. Cancelling the caller does not change that."""
+        if self._last is not None:
+            await asyncio.shield(self._last)
+        # it is about to end; join() would block the loop, and a thread's end sets no event
+        while self._thread is not None and self._thread.is_alive():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    def _note_thread(self) -> None:
+        self._thread = threading.current_thread()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
-from ...errors import StoreError
+from ..._checks import Checks, argument
+from ...errors import ConfigurationError, StoreError
+from ..error_words import words_of
 from . import missing_wal, sqlite_schema
-from .dialect import SQLITE
 from .file_lock import FileLock
-from .sqlite_errors import FAILURES, NO_STORE_YET, store_error, translated
+from .statements import SQLITE
 from .transaction import Question, Rows, Transaction, Values, Work
 
 _MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
@@ -24,6 +25,24 @@ _MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
 _T = TypeVar("_T")
 Prepare = Callable[[Transaction, int], None]
 """Runs in the transaction that opens a file, with the version of its tables before; 0 for a new file."""
+
+
+def file_path(name: str, store: object, check: Checks = argument) -> str:
+    """The path of a store's file. Raises the error of ``check``, and `ConfigurationError` for another URL."""
+    path = check.path(name, store, "the path of a file or the postgresql:// URL of a database")
+    if "://" in path:  # not shown: it may hold a password
+        raise ConfigurationError(f"{name}: a URL is not the path of a file, except postgresql://…")
+    if "password=" in path:  # not shown either
+        raise ConfigurationError(
+            f"{name}: a connection string is not the path of a file; give a postgresql:// URL"
+        )
+    if path == ":memory:":
+        raise ConfigurationError(f'{name}: ":memory:" is not a file; store=None keeps it in memory')
+    return path
+
+
+def change_nothing(tx: Transaction, version: int) -> None:
+    """Leave a file as it is."""
 
 
 class Job(NamedTuple):
@@ -58,16 +77,20 @@ class SQLiteTransaction:
 
 
 class SQLiteFile:
-    """One open SQLite file. All methods are called on one thread."""
+    """One open SQLite file. All methods are called on one thread.
 
-    def __init__(self, name: str) -> None:
+    ``must_exist``: it is a store already, and is not made where it is missing.
+    """
+
+    def __init__(self, name: str, *, must_exist: bool = False) -> None:
         self.name = name
+        self._must_exist = must_exist
         self._db: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._files: dict[str, tuple[int, int]] = {}
         _files.add(self)
 
-    def open(self, at: datetime, prepare: Prepare) -> None:
+    def open(self, at: datetime, prepare: Prepare = change_nothing) -> None:
         """Lock, check and migrate the file, and run ``prepare`` in the same transaction.
 
         Raises `StoreError`. Then it holds nothing.
@@ -78,17 +101,6 @@ class SQLiteFile:
         except BaseException:
             self.close()
             raise
-
-    def open_existing(self, at: datetime) -> None:
-        """Open a file that is a store already, without a workspace. Raises `StoreError`."""
-        if not Path(os.path.realpath(self.name)).is_file():
-            raise StoreError(f"{self.name}: there is no such file")
-
-        def prepare(tx: Transaction, version: int) -> None:  # noqa: ARG001
-            if not version:
-                raise StoreError(f"{self.name}: {NO_STORE_YET}")
-
-        self.open(at, prepare)
 
     def transact(self, work: Work[_T]) -> _T:
         """Run this in one transaction, which is durable when it returns."""
@@ -106,6 +118,8 @@ class SQLiteFile:
     def _open(self, at: datetime, prepare: Prepare) -> None:
         path = os.path.realpath(self.name)  # so that a link to the file has the same lock
         _require_place(self.name, Path(path))
+        if self._must_exist and not Path(path).is_file():
+            raise StoreError(f"{self.name}: there is no such file")
         lock = FileLock(path)
         lock.acquire(at)
         self._lock = lock
@@ -113,6 +127,8 @@ class SQLiteFile:
         create_private(path)
         db = self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
         version = sqlite_schema.version_of(db, self.name)
+        if self._must_exist and not version:
+            raise StoreError(NO_STORE_YET)
         sqlite_schema.check(db, self.name)
         in_wal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal"
         db.execute("PRAGMA synchronous = FULL")
@@ -340,3 +356,50 @@ def _require_place(name: str, path: Path) -> None:
         raise StoreError(f"{name}: there is no folder {path.parent}: make it first")
     if path.is_dir():
         raise StoreError(f"{name}: it is a folder, not a file")
+
+
+# --- errors: no exception of SQLite or the file system leaves the store
+
+_MEANING = {
+    "SQLITE_FULL": "the disk is full (or the file may not grow): nothing can be written",
+    "SQLITE_NOTADB": "it is no store: the file is not a SQLite database",
+    "SQLITE_CORRUPT": "the file is damaged: restore a copy of it, or start with a new file",
+    "SQLITE_READONLY": "it cannot be written: the file or its folder is read-only",
+    "SQLITE_CANTOPEN": "it cannot be opened: do the folder and the permissions allow it?",
+    "SQLITE_PERM": "it cannot be opened: do the permissions allow it?",
+    "SQLITE_BUSY": "another program keeps the file locked",
+    "SQLITE_LOCKED": "another program keeps the file locked",
+    "SQLITE_IOERR": "the disk failed to read or write it",
+    "SQLITE_CONSTRAINT": "it holds something else under the same id already",
+}
+
+NO_STORE_YET = "it is no store of hoox-async (yet): nothing was written to it"
+
+FAILURES = (sqlite3.Error, OSError, UnicodeError, OverflowError, StoreError)
+
+
+def store_error(path: str, error: Exception) -> StoreError:
+    """The `StoreError` that says what this error means and names the store's path."""
+    if type(error) is StoreError and not str(error).startswith(path):
+        return StoreError(f"{path}: {error}")
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        # extended names begin with the plain one: SQLITE_IOERR_WRITE
+        name = "_".join((getattr(error, "sqlite_errorname", None) or "").split("_")[:2])
+        return StoreError(f"{path}: {_MEANING.get(name, 'the database failed')} ({error})")
+    if isinstance(error, OSError):
+        return StoreError(f"{path}: it cannot be used: {error.strerror or error}")
+    return StoreError(f"{path}: {words_of(error)}")
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Raise `StoreError` for whatever the database, the file system or the text encoding raises inside."""
+    try:
+        yield
+    except FAILURES as error:
+        translation = store_error(path, error)
+        if translation is error:
+            raise
+        raise translation from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from ...errors import StoreError
-from .dialect import SQLITE
 from .schema import TABLES
+from .statements import SQLITE
 
 APPLICATION_ID = 0x486F6F78  # "Hoox", in the file's header: another program's database is never changed
 MARK = 1 << 30

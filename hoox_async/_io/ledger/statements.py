@@ -1,14 +1,89 @@
-"""The SQL of the ledger: the same text for SQLite and PostgreSQL, with ``:name`` for a parameter.
+"""The SQL of the ledger: one text for SQLite and PostgreSQL, with ``:name`` for a parameter.
 
 A guard is a value that becomes NULL where a write is not to take place: its column refuses that, and nothing
 of the transaction is written. So what was decided from what was read needs no lock until then.
+
+Statements of one module only stand there. ``{workspaces}`` in one stands for numbers: see `of_workspaces`.
+
+A fragment stands for what differs between the databases:
+
+- ``{now}`` and ``{timeline}``: whether a member is alive, in HOLDER, ATTEMPT, TAKE_OVER, TAKE_OVER_KEY and
+  OWED_BY_A_LIVING_ONE, and in the statements of `member`, `leaders` and `copy` about members. That goes by
+  the server's clock, and by its timeline, which a failover changes. The one member of a file lives as long as
+  its process.
+- ``{xid}``: the number of the transaction, in INSERT, UPDATE and KEEP_DELIVERY, and in what `copy` writes.
+  The feed of changes goes by it, which nobody reads of a file.
+- ``{position}``: the place of a text in another, in MADE and COPIES. Each database has its own name for it.
+- ``{identity}`` and ``{xid_type}``: types of columns in `schema`.
+
+Without a counterpart for a file are CHANGES, KEPT_SINCE, SNAPSHOT and EARLIER_SNAPSHOT, which go by
+PostgreSQL's snapshots, and the functions of the quota in ``sql/``: a file has no other process.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from .schema import OPEN
+
+
+class Dialect(NamedTuple):
+    """What differs between the databases: how parameters are written, and these fragments of SQL.
+
+    ``now`` is the clock that all processes go by, in microseconds since 1970.
+    """
+
+    prefix: str
+    parameter: str
+    identity: str
+    xid_type: str
+    now: str
+    timeline: str
+    xid: str
+    position: str
+
+    def compile(self, sql: str) -> str:
+        """The statement for this database."""
+        return _compiled(self, sql)
+
+
+SQLITE = Dialect("", r":\1", "INTEGER PRIMARY KEY", "bigint", "0", "''", "0", "instr")
+"""A file or memory of one process: its member lives as long as the process, and nobody reads its feed."""
+
+
+def postgres(schema: str) -> Dialect:
+    """PostgreSQL, with the tables in this schema."""
+    return Dialect(
+        f"{quoted(schema)}.",
+        r"%(\1)s",
+        "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "xid8",
+        "(extract(epoch FROM hoox.now_1()) * 1000000)::bigint",
+        "hoox.timeline_1()",
+        "pg_current_xact_id()",
+        "strpos",
+    )
+
+
+_FRAGMENT = re.compile(r"{([a-z_]+)}")
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+_SCHEMA = re.compile(r"\bhoox\.")
+
+
+@functools.lru_cache(1000)
+def _compiled(dialect: Dialect, sql: str) -> str:
+    sql = _FRAGMENT.sub(lambda found: str(getattr(dialect, found[1])), sql)
+    sql = _PARAMETER.sub(dialect.parameter, sql)
+    return _SCHEMA.sub(lambda _: dialect.prefix, sql)  # last: the name of a schema may have any of these
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
 
 _ALIVE = (
     "{alias}.expires_at > (SELECT {now}) AND {alias}.expires_at <= (SELECT {now}) + 2 * {alias}.lease "
@@ -43,6 +118,8 @@ MAY_SWEEP = (
     "AND s.expires_at <= (SELECT {now}) + 2 * s.lease AND s.steady_since + s.lease <= (SELECT {now}) "
     "AND s.timeline = (SELECT {timeline}))"
 )
+
+MOMENT = "SELECT {now}, {timeline}"
 
 # --- intents: what a write reads
 
@@ -127,7 +204,7 @@ RELEASE = (
     "AND state = 'planned' AND key = coalesce(CAST(:key AS text), key)"
 )
 
-# --- forgetting, in memory only: the look stays claimed, and its avatar's origin known
+# --- pruning; and forgetting, in memory only: the look stays claimed, and its avatar's origin known
 
 DROP_DELIVERIES = (
     "DELETE FROM hoox.deliveries WHERE workspace = :workspace "
@@ -143,13 +220,6 @@ FORGET = (
     "DELETE FROM hoox.attempts WHERE intent = :seq",
     "DELETE FROM hoox.intents WHERE seq = :seq AND look_id IS NULL",
     ("UPDATE hoox.intents SET key = :nobodys_key, state = 'forgotten', record = :source WHERE seq = :seq"),
-)
-
-# --- pruning
-
-PRUNE = (
-    "UPDATE hoox.intents SET record = :record, crc = :crc WHERE seq = :seq",
-    DROP_DELIVERIES,
 )
 
 # --- budgets

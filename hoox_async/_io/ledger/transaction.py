@@ -52,3 +52,9 @@ class Engine(Protocol):
 
 class LeaseOver(StoreError):
     """It would have sent, and this member's lease is over. Nothing was written."""
+
+
+def ignore_error(future: asyncio.Future[Any]) -> None:
+    """A callback for a future that need not be awaited: the loop must not report its exception."""
+    if not future.cancelled():
+        future.exception()

@@ -1,5 +1,6 @@
-"""The versions of the shared store's schema, and how a database gets the newest one while it is in use.
+"""What a PostgreSQL database must be before anything is paid for: its server, its tables, our rights on them.
 
+The tables have versions, and whoever comes first makes the newest, also while others use the schema.
 Migrations only add: older releases go on with a newer schema. So a function that changes gets a new name
 (``reserve_2``), a new column has a default, and nothing is renamed or dropped while a supported release uses
 it. Only a migration whose ``minimum_client`` is higher than what a release knows makes that release stop.
@@ -12,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..._checks import option
 from ...errors import StoreError
-from .dialect import in_schema, postgres, quoted
-from .postgres_connections import Connections
-from .postgres_errors import DatabaseError
+from .postgres_connections import Connections, DatabaseError
+from .postgres_url import require_schema
 from .schema import SHARED_TABLES, TABLES
-from .statements import alive
+from .statements import alive, postgres, quoted
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -88,22 +89,22 @@ async def ensure_newest(
 ) -> None:
     """Migrate the schema where it is older than the newest migration. Whoever comes first does it.
 
-    Raises `StoreError`, also where the schema is too new for this release, or can't be migrated.
+    Raises `StoreError`, also where the schema is too new for this release, can't be migrated, or where the
+    role lacks rights on its tables.
     """
     known = migrations[-1].version
-    state = await read_state(connections, schema)
+    state = await connections.run(lambda connection: _read_state(connection, schema))
     state.check(connections.name, known)
     if state.version < known:
         await migrate(connections, schema, migrations)
+    await _check_rights(connections, schema)
 
 
-async def read_state(connections: Connections, schema: str) -> SchemaState:
-    """The schema's version, and which clients it admits."""
-    found = await connections.fetch(_EXISTS, (in_schema("hoox.schema_versions", schema),))
-    if not found[0][0]:
-        return SchemaState(0, 0)
-    rows = await connections.fetch(in_schema(_STATE, schema), (in_schema(_IN_ALL_RELEASES, schema),))
-    return SchemaState(*rows[0])
+async def has_tables(connections: Connections, schema: str) -> bool:
+    """Whether the schema has the tables. Raises `StoreError` where this release can't use them."""
+    state = await connections.run(lambda connection: _read_state(connection, schema))
+    state.check(connections.name, MIGRATIONS[-1].version)
+    return bool(state.version)
 
 
 _IN_ALL_RELEASES = "hoox.sends"  # what was made before the first one has no such table
@@ -158,25 +159,108 @@ async def _migrate_on(
         await connection.execute(f"SET LOCAL lock_timeout = '{_MIGRATION_OF_OTHERS}'".encode())
         await connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
-        state = await _read_state_on(connection, schema)
+        cursor = await connection.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
+        if (await cursor.fetchall())[0][0]:
+            await connection.execute(f"CREATE SCHEMA {quoted(schema)}".encode())
+        state = await _read_state(connection, schema)
         state.check(name, known)
         missing = [migration for migration in migrations if migration.version > state.version]
         for migration in missing:
             for statement in migration.statements:
                 await connection.execute(postgres(schema).compile(statement).encode())
             await connection.execute(
-                in_schema(_APPLIED, schema).encode(), (migration.version, migration.minimum_client)
+                postgres(schema).compile(_APPLIED).encode(), (migration.version, migration.minimum_client)
             )
     return state
 
 
-async def _read_state_on(connection: AsyncConnection[Any], schema: str) -> SchemaState:
-    cursor = await connection.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
-    if (await cursor.fetchall())[0][0]:
-        await connection.execute(f"CREATE SCHEMA {quoted(schema)}".encode())
-    cursor = await connection.execute(_EXISTS, (in_schema("hoox.schema_versions", schema),))
+async def _read_state(connection: AsyncConnection[Any], schema: str) -> SchemaState:
+    """The schema's version, and which clients it admits."""
+    compiled = postgres(schema).compile
+    cursor = await connection.execute(_EXISTS, (compiled("hoox.schema_versions"),))
     if not (await cursor.fetchall())[0][0]:
         return SchemaState(0, 0)
-    mark = in_schema(_IN_ALL_RELEASES, schema)
-    cursor = await connection.execute(in_schema(_STATE, schema).encode(), (mark,))
+    cursor = await connection.execute(compiled(_STATE).encode(), (compiled(_IN_ALL_RELEASES),))
     return SchemaState(*(await cursor.fetchall())[0])
+
+
+# --- the server and the role
+
+_OLDEST = 13_00_00
+
+_FACTS = """
+SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
+    current_setting('transaction_read_only') = 'on', current_setting('synchronous_commit'),
+    current_setting('server_encoding')
+"""
+
+_TABLES_WITHOUT_RIGHTS = """
+SELECT current_user::text, c.relname::text FROM pg_class c
+WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s) AND c.relkind = 'r'
+    AND NOT (has_schema_privilege(c.relnamespace, 'USAGE')
+        AND has_table_privilege(c.oid, 'SELECT')
+        AND (c.relname = 'schema_versions' OR has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
+"""
+
+
+class ServerFacts(NamedTuple):
+    """What a server says of itself."""
+
+    version: int
+    in_recovery: bool
+    read_only: bool
+    synchronous_commit: str
+    encoding: str
+
+    def check(self, name: str) -> None:
+        """Raise `StoreError` where the server can't hold the store. ``name`` is what messages call it."""
+        problem = self._problem()
+        if problem:
+            raise StoreError(f"{name}: {problem}")
+
+    def _problem(self) -> str:
+        if self.version < _OLDEST:
+            return (
+                f"the server is PostgreSQL {self.version // 10_000}, and 13 is the oldest that is supported"
+            )
+        if self.in_recovery:
+            return "it is a standby or a read replica: give the primary's address"
+        if self.read_only:
+            return "its transactions are read-only (default_transaction_read_only): nothing can be written"
+        if self.synchronous_commit == "off":
+            return (
+                "synchronous_commit is off: the server would forget what was paid in a crash. Turn it on for "
+                "this role: ALTER ROLE … SET synchronous_commit = on"
+            )
+        if self.encoding != "UTF8":
+            return f"the database's encoding is {self.encoding}, and keys can be any text: create it as UTF8"
+        return ""
+
+
+async def check_server(connections: Connections) -> None:
+    """Raise `StoreError` where this server can't hold the store."""
+    rows = await connections.fetch(_FACTS)
+    ServerFacts(*rows[0]).check(connections.name)
+
+
+async def _check_rights(connections: Connections, schema: str) -> None:
+    """Raise `StoreError` where the role lacks a right on the schema's tables."""
+    rows = await connections.fetch(_TABLES_WITHOUT_RIGHTS, (schema,))
+    if rows:
+        raise StoreError(
+            f"{connections.name}: the role {rows[0][0]!r} lacks rights on the schema {schema!r} (for: "
+            f"{', '.join(sorted(row[1] for row in rows))}). Its owner can run: {grants(schema, rows[0][0])}"
+        )
+
+
+def grants(schema: str, role: str) -> str:
+    """The statements that give a role all the rights on the schema that an application needs.
+
+    Raises `ConfigurationError` for what is no name.
+    """
+    place, user = quoted(require_schema(schema)), quoted(option.name("role", role, of="role"))
+    return (
+        f"GRANT USAGE ON SCHEMA {place} TO {user}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place} TO {user};"
+    )
