@@ -15,8 +15,8 @@ import os
 import pytest
 from settling_checks import trial
 
-SCHEDULES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
-PARTS = 10
+SCHEDULES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+PARTS = 8
 
 
 @pytest.mark.parametrize("part", range(PARTS))
