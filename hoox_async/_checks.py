@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
+from numbers import Real
 from types import UnionType
 from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -99,7 +100,7 @@ class Checks:
     def credits(self, name: str, value: object) -> Decimal:
         """A number of credits, 0 or more: of any numeric type, or its text."""
         credits = Decimal("NaN")
-        if isinstance(value, Decimal | int | float | str) and not isinstance(value, bool):
+        if not isinstance(value, bool) and isinstance(value, Decimal | Real | str):
             with suppress(ArithmeticError, ValueError):  # the latter for too many digits
                 credits = value if isinstance(value, Decimal) else Decimal(str(value))
         if not credits.is_finite() or credits < 0:

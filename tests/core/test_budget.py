@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from numbers import Integral
 from typing import Any
 
 import pytest
@@ -315,3 +316,18 @@ def test_over_any_life_the_budgets_have_what_was_or_may_have_been_paid(
         assert all(credits > 0 for credits in charges(intent).values())
         if all_named:
             assert sum(charges(intent).values(), FREE) == intent.spent + intent.at_risk
+
+
+class WholeNumber:
+    """Registered as a whole number and no int, as numpy's are."""
+
+    def __str__(self) -> str:
+        return "5"
+
+
+Integral.register(WholeNumber)
+
+
+def test_a_cap_may_be_a_whole_number_that_is_no_int() -> None:
+    """Its text says how much it is."""
+    assert Budget(WholeNumber()).max_credits == Decimal(5)  # type: ignore[arg-type]
