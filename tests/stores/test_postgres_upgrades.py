@@ -209,10 +209,10 @@ async def test_a_role_without_rights_is_told_which(postgres: Server, postgres_sc
         await database(url, postgres_schema).open()
     await migrate_database(postgres.url, schema=postgres_schema)
     with postgres.connect() as connection:
-        connection.execute(f"GRANT USAGE ON SCHEMA {postgres_schema} TO {role}")
-        connection.execute(f"GRANT SELECT ON {postgres_schema}.schema_versions TO {role}")
-        with pytest.raises(StoreError, match=r"lacks rights.*intents.*workspaces") as refused:
-            await database(url, postgres_schema).open()
+        for right in ("CONNECT ON DATABASE postgres", f"USAGE ON SCHEMA {postgres_schema}"):
+            connection.execute(f"GRANT {right} TO {role}".encode())
+            with pytest.raises(StoreError, match=r"lacks rights.*intents.*workspaces") as refused:
+                await database(url, postgres_schema).open()
         statements = str(refused.value).partition("Its owner can run: ")[2]
         assert statements.count("GRANT") == 2
         connection.execute(statements.encode())

@@ -166,9 +166,10 @@ async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_no_store_is_created(path: Path) -> None:
     """A missing file and a file without a store are refused, and what is no age and no flag."""
     for dry_run in (False, True):
-        with pytest.raises(StoreError, match="no such file"):
-            await prune_store(path, older_than=LONG_AGO, dry_run=dry_run)
-    assert not path.exists()
+        for missing in (path, path.parent / "folder" / "campaign.db", path.parent):
+            with pytest.raises(StoreError, match="no such file"):
+                await prune_store(missing, older_than=LONG_AGO, dry_run=dry_run)
+    assert list(path.parent.iterdir()) == []
     path.touch()
     with pytest.raises(StoreError, match="no store"):
         await prune_store(path, older_than=LONG_AGO)

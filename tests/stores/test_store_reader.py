@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,3 +176,26 @@ async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> No
     assert threading.active_count() == before
     with pytest.raises(StoreError, match="closed"):
         [intent async for intent in ledger.stream()]
+
+
+async def test_the_loop_has_a_turn_every_few_intents(tmp_path: Path) -> None:
+    """Who reads a large store holds up the loop for a few intents at a time."""
+    path = tmp_path / "campaign.db"
+    store = FileLedger(path)
+    await store.open(WORKSPACE)
+    await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(120)))
+    await store.aclose()
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    async with offline_file(path) as ledger:
+        read_in = Counter([turns async for _ in ledger.stream()])
+    counting.cancel()
+    assert read_in.total() == 120
+    assert max(read_in.values()) <= 25

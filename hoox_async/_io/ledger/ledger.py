@@ -42,8 +42,9 @@ from .news import News, OnOwed, tell_owed
 from .schema import OPEN
 from .transaction import Engine, Question, Rows, Transaction, Work
 
-PAGE = 100  # intents: some milliseconds of work, after which the loop has a turn
+PAGE = 100  # intents: some milliseconds of work
 _PAGES_AT_ONCE = 3  # that a stream asks for: fewer round trips
+_IN_A_TURN = 25  # rows that a stream yields in one turn of the loop: pruning one takes more than 0.1 ms
 _ALL = 1 << 62
 _THE_AVATAR = ""  # the look_id of its own row in listed
 _KEPT = "AND i.state <> 'forgotten'"
@@ -361,7 +362,7 @@ class Ledger:
         while rows := await self._rows(_page(condition), after=after, size=size):
             for number, row in enumerate(map(Row._make, rows), 1):
                 yield row
-                if number % PAGE == 0:
+                if number % _IN_A_TURN == 0:
                     await asyncio.sleep(0)
             if len(rows) < size:
                 return

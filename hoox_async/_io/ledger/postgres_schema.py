@@ -93,11 +93,12 @@ async def ensure_newest(
     role lacks rights on its tables.
     """
     known = migrations[-1].version
+    await _check_rights(connections, schema)  # first: a role without any can't read the version either
     state = await connections.run(lambda connection: _read_state(connection, schema))
     state.check(connections.name, known)
     if state.version < known:
         await migrate(connections, schema, migrations)
-    await _check_rights(connections, schema)
+        await _check_rights(connections, schema)  # another role may have made the new tables meanwhile
 
 
 async def has_tables(connections: Connections, schema: str) -> bool:

@@ -117,9 +117,9 @@ class SQLiteFile:
 
     def _open(self, at: datetime, prepare: Prepare) -> None:
         path = os.path.realpath(self.name)  # so that a link to the file has the same lock
-        _require_place(self.name, Path(path))
         if self._must_exist and not Path(path).is_file():
             raise StoreError(f"{self.name}: there is no such file")
+        _require_place(self.name, Path(path))
         lock = FileLock(path)
         lock.acquire(at)
         self._lock = lock
