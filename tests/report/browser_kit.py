@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ NEEDS_BROWSER = [
     # playwright leaves the pipes of the browser's process to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
+_SECONDS = 60
+_RELOAD_SECONDS = 10
+_RELOADS = 6
 
 _launched: list[Browser] = []
 
@@ -69,7 +71,7 @@ async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIter
     tabs = await _launched[-1].new_context(viewport={"width": width, "height": 900}, **context)
     try:
         page = await tabs.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(_SECONDS * 1000)
         page.on("console", lambda message: seen.said.append(message.text))
         page.on("pageerror", lambda error: seen.said.append(str(error)))
         page.on("request", lambda request: seen.asked.append(request.url))
@@ -79,6 +81,24 @@ async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIter
         await tabs.close()
     assert seen.said == []
     assert [url for url in seen.asked if not url.startswith((path.parent.as_uri(), "blob:"))] == []
+
+
+async def reload_until(page: Page, shown: Callable[[], Awaitable[None]]) -> None:
+    """Reload the page until it shows this: one that is loaded at once may still read what was stored before.
+
+    Chromium passes what a page stores on to its other processes a moment later.
+    """
+    from playwright.async_api import TimeoutError as NotShown
+
+    page.set_default_timeout(_RELOAD_SECONDS * 1000)
+    for _ in range(_RELOADS):
+        await page.reload()
+        with suppress(NotShown):
+            await shown()
+            break
+    else:
+        await shown()
+    page.set_default_timeout(_SECONDS * 1000)
 
 
 async def saved(page: Page, button: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_kit import NEEDS_BROWSER, browsed, opened, repeated_names, saved
+from browser_kit import NEEDS_BROWSER, browsed, opened, reload_until, repeated_names, saved
 from report_kit import Pictures, every_state, ready
 
 from hoox_async import BatchReport
@@ -130,12 +130,10 @@ async def test_marks_are_kept_for_the_same_looks(tmp_path: Path) -> None:
     async with opened(tmp_path, [ready("a"), ready("b")]) as (page, _):
         for key in "ab":
             await card(page, key).locator("[data-mark=picked]").click()
-        await page.reload()
-        await marked(page, 2, 0)
+        await reload_until(page, lambda: marked(page, 2, 0))
         again = [ready("a"), ready("b", look="look_2"), ready("c")]
         await BatchReport(again).write_contact_sheet(tmp_path, title="Summer", fetch=Pictures().fetch)
-        await page.reload()
-        await marked(page, 1, 0)
+        await reload_until(page, lambda: marked(page, 1, 0))
         assert await card(page, "a").locator("[data-mark=picked]").get_attribute("aria-pressed") == "true"
 
 
@@ -160,7 +158,7 @@ async def test_marks_of_two_sheets_do_not_mix(tmp_path: Path) -> None:
         await page.goto(other.as_uri())
         await marked(page, 0, 0)
         await page.go_back()
-        await marked(page, 1, 0)
+        await reload_until(page, lambda: marked(page, 1, 0))
         seen.asked.clear()
 
 
@@ -180,10 +178,10 @@ async def test_marks_where_the_browser_keeps_none(tmp_path: Path) -> None:
 async def test_what_others_stored_is_no_mark(tmp_path: Path) -> None:
     """A stored value that is not the page's own is replaced."""
     async with opened(tmp_path, [ready("a")]) as (page, _):
+        await card(page, "a").locator("[data-mark=picked]").click()
         for stored in ("no json", "{}", "[1, 2]", "null", '[["a", null]]', '[["a", {"mark": "picked"}]]'):
             await page.evaluate("text => localStorage.setItem(Object.keys(localStorage)[0], text)", stored)
-            await page.reload()
-            await marked(page, 0, 0)
+            await reload_until(page, lambda: marked(page, 0, 0))
             await card(page, "a").locator("[data-mark=picked]").click()
             await marked(page, 1, 0)
 
@@ -194,8 +192,7 @@ async def test_hostile_keys_are_marked_and_saved(tmp_path: Path) -> None:
     async with opened(tmp_path, [ready(key) for key in keys]) as (page, _):
         for button in await page.locator(".card [data-mark=picked]").all():
             await button.click()
-        await page.reload()
-        await marked(page, 4, 0)
+        await reload_until(page, lambda: marked(page, 4, 0))
         assert set((await saved(page, "#save-picks"))[1]["picked"]) == set(keys)
 
 

@@ -8,9 +8,18 @@ class Kept {
   constructor(name) {
     this.name = `hoox-async ${name} ${location.pathname} ${document.title}`;
     this.values = new Map();
-    this.works = true;
+    this.works = this.isKept();
     this.read();
-    this.write();
+  }
+  // Asked with a key of its own: what this page last read may be older than what it would write over.
+  isKept() {
+    try {
+      localStorage.setItem(`${this.name} probe`, "");
+      localStorage.removeItem(`${this.name} probe`);
+      return true;
+    } catch {
+      return false;
+    }
   }
   read() {
     try {
