@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -172,18 +173,23 @@ async def test_another_round_first_tells_the_end_that_a_closed_session_has_left(
         await until(lambda: leader.notified == ["k", "k"], 240.0)
 
 
-async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> None:
-    """What was sent without hooks is told to nobody, though a session with hooks has tried to pay again."""
-    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
+def adds_key(told: list[str | None]) -> Callable[[Event], None]:
+    """A hook that adds the key of each settled look to this list."""
 
-    def hear(event: Event) -> None:
+    def hook(event: Event) -> None:
         if isinstance(event, LookSettled):
             told.append(event.key)
 
+    return hook
+
+
+async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> None:
+    """What was sent without hooks is told to nobody, though a session with hooks has tried to pay again."""
+    space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
     async with on_space(space, store=store) as (session, _):
         with pytest.raises(GenerationFailed):
             await session.run(prompt("[fail] at first"), key="k")
-    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+    async with on_space(space, store=store, hooks=[adds_key(told)]) as (session, _):
         space.faults.fail_next("create", Fault.status(400))
         await BatchRunner(session, retry=("failed",)).run([BatchItem("k", prompt("[fail] at first"))])
         assert await intents(session) == {"k": IntentState.FAILED}
@@ -194,12 +200,7 @@ async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> 
 async def test_the_end_of_an_unknown_is_told_though_a_session_without_hooks_has_sent_it_again() -> None:
     """Its first POST has made the look: who has sent that had hooks, and the other POST cost nothing."""
     space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, LookSettled):
-            told.append(event.key)
-
-    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+    async with on_space(space, store=store, hooks=[adds_key(told)]) as (session, _):
         space.faults.fail_next("create", Fault.DROP_AFTER)
         with pytest.raises(OutcomeUnknown):
             await session.submit(prompt(), key="k")
@@ -207,7 +208,7 @@ async def test_the_end_of_an_unknown_is_told_though_a_session_without_hooks_has_
         space.faults.fail_next("create", Fault.status(400))
         with pytest.raises(BadRequest):
             await session.resend("k")
-    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+    async with on_space(space, store=store, hooks=[adds_key(told)]) as (session, _):
         await (await session.resolve("k", space.ledger[0].ref))
         await asyncio.sleep(1.0)
     assert told == ["k"]
@@ -218,19 +219,14 @@ async def test_an_unknown_that_a_session_without_hooks_has_sent_again_is_told_on
 ):
     """Its sender had hooks, and gets the look that the other session has paid for under the same key."""
     space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, LookSettled):
-            told.append(event.key)
-
-    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+    async with on_space(space, store=store, hooks=[adds_key(told)]) as (session, _):
         space.faults.fail_next("create", Fault.DROP_AFTER)
         with pytest.raises(OutcomeUnknown):
             await session.submit(prompt(), key="k")
     async with on_space(space, store=store) as (session, _):
         await (await session.resend("k"))
     for _ in range(2):
-        async with on_space(space, store=store, hooks=[hear]):
+        async with on_space(space, store=store, hooks=[adds_key(told)]):
             await asyncio.sleep(1.0)
     assert told == ["k"]
 
@@ -241,13 +237,8 @@ async def test_an_end_that_nobody_was_told_of_is_owed_until_a_session_without_ho
 ) -> None:
     """If that cost nothing, the row is as it was before, and so is who owes its end."""
     space, store, told = Space(rng=Random(1)), MemoryLedger(), list[str | None]()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, LookSettled):
-            told.append(event.key)
-
     request = prompt("[fail] at first")
-    async with on_space(space, store=store, hooks=[hear]) as (session, _):
+    async with on_space(space, store=store, hooks=[adds_key(told)]) as (session, _):
         await session.submit(request, key="k")
     async with on_space(space, store=store) as (session, _):
         with pytest.raises(GenerationFailed):
@@ -255,7 +246,7 @@ async def test_an_end_that_nobody_was_told_of_is_owed_until_a_session_without_ho
         if not is_accepted:
             space.faults.fail_next("create", Fault.status(400))
         await BatchRunner(session, retry=("failed",)).run([BatchItem("k", request)])
-    async with on_space(space, store=store, hooks=[hear]):
+    async with on_space(space, store=store, hooks=[adds_key(told)]):
         await asyncio.sleep(60.0)
     assert told == ([] if is_accepted else ["k"])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,24 @@ FREE_CREATE = ImageAvatar(["https://pictures.example/a.jpg"])
 def make_store(kind: str, folder: Path) -> Ledger:
     """A new store, ``"memory"`` or ``"sqlite"``."""
     return MemoryLedger() if kind == "memory" else FileLedger(folder / "campaign.db")
+
+
+@asynccontextmanager
+async def turns_counted() -> AsyncIterator[Callable[[], int]]:
+    """Count the turns of the loop meanwhile: what it gives tells how many there were."""
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        yield lambda: turn
+    finally:
+        counting.cancel()
 
 
 def after(seconds: float) -> datetime:

@@ -20,7 +20,7 @@ from internals_kit import (
     Workspace,
 )
 from shared_store_kit import LEASE, Process, World
-from store_kit import WORKSPACE, accept, planned, send, settle
+from store_kit import WORKSPACE, accept, planned, send, settle, turns_counted
 
 from hoox_async import LookStatus
 from hoox_async._io.ledger import member
@@ -543,17 +543,11 @@ async def test_a_new_leader_hears_of_many_deliveries_in_turns(world: World) -> N
     for number in range(120):
         await sending(first, f"{number}")
         await first.store.keep_delivery(f"att_{number}", Delivery(f"look_{number}", LookStatus.READY))
-    turn, heard = 0, list[int]()
-
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
-    second.leaders.add(second.workspace, Coordination(lambda: True, print, lambda _: heard.append(turn)))
-    await second.leaders.coordinate()
-    counting.cancel()
+    heard = list[int]()
+    async with turns_counted() as turn:
+        second.leaders.add(
+            second.workspace, Coordination(lambda: True, print, lambda _: heard.append(turn()))
+        )
+        await second.leaders.coordinate()
     assert len(heard) == 120
     assert max(Counter(heard).values()) <= 50

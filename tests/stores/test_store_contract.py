@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from store_kit import (
     planned,
     send,
     settle,
+    turns_counted,
 )
 
 from hoox_async import Evidence, LookEdit, LookRef, LookStatus
@@ -53,24 +53,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores that read pages read 50 intents at a time."""
     monkeypatch.setattr(ledger, "PAGE", 50)
     monkeypatch.setattr(statements, "OPEN_PAGE", 50)
-
-
-@asynccontextmanager
-async def turns_counted() -> AsyncIterator[Callable[[], int]]:
-    """Count the turns of the loop meanwhile: what it gives tells how many there were."""
-    turn = 0
-
-    async def count() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    try:
-        yield lambda: turn
-    finally:
-        counting.cancel()
 
 
 async def plan_in_order(store: Ledger, keys: Sequence[str]) -> None:

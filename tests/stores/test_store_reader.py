@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 from internals_kit import FileLedger, Intent, IntentState, offline_file
-from store_kit import WORKSPACE, child, planned, read_only, send
+from store_kit import WORKSPACE, child, planned, read_only, send, turns_counted
 
 from hoox_async.errors import StoreError
 
@@ -185,17 +185,7 @@ async def test_the_loop_has_a_turn_every_few_intents(tmp_path: Path) -> None:
     await store.open(WORKSPACE)
     await asyncio.gather(*(store.plan(planned(f"item {number}")) for number in range(120)))
     await store.aclose()
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
-    async with offline_file(path) as ledger:
-        read_in = Counter([turns async for _ in ledger.stream()])
-    counting.cancel()
+    async with turns_counted() as turn, offline_file(path) as ledger:
+        read_in = Counter([turn() async for _ in ledger.stream()])
     assert read_in.total() == 120
     assert max(read_in.values()) <= 25

@@ -6,6 +6,7 @@ Neither needs an API key or a lease, migrates the tables, or adds a workspace.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -119,7 +120,7 @@ class _Pruned(NamedTuple):
     record: str
 
 
-class OfflineLedger(Ledger):
+class OfflineLedger(Ledger, ABC):
     """The ledger of a workspace that is not bound to a key here."""
 
     _measure: str
@@ -165,13 +166,13 @@ class OfflineLedger(Ledger):
         [(size,)] = await self._rows(self._measure)
         return int(size)
 
+    @abstractmethod
     async def _now(self) -> datetime:
         """The time, by the clock that all users of the ledger go by."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _vacuum(self) -> None:
         """Have the old versions of the rows erased now."""
-        raise NotImplementedError
 
 
 class _OfflineFile(OfflineLedger):
