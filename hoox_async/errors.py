@@ -35,6 +35,7 @@ has the frames of the library too. Other exceptions, such as bugs, always have a
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class WebhookRejected(HooxError):
 
 def _shown(value: object) -> str:
     try:
-        text = repr(value)
+        text = str(value) if isinstance(value, Decimal) else repr(value)
     except Exception:  # the repr of a value can fail: too many digits, nested too deeply, a bug in its class
         return f"this {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."

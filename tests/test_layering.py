@@ -60,7 +60,7 @@ CHECK = f"{PACKAGE}._cli.commands.check"
 SHARED_RULES = tuple(
     f"{PACKAGE}.{name}"
     for name in (
-        "_api.responses", "_core.formatting", "_core.intents.keys", "_core.intents.outcomes",
+        "_api.responses", "_checks", "_core.formatting", "_core.intents.keys", "_core.intents.outcomes",
         "_io.publishing", "_report.jsonl",
     )
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import attrs
 from cyclopts import Group, Parameter
 
 from hoox_async import ConfigurationError, DisplayOnly, Hook, HooxSession
+from hoox_async._checks import option
 
 from .exit_codes import NoKey
 from .stores import DEFAULT_LOCATION, AnyStore, DatabaseStore, Location
@@ -146,3 +148,9 @@ def _database_store(store: DatabaseStore) -> Any:
     from hoox_async.postgres import single_workspace
 
     return single_workspace(store.url, store.location.workspace, schema=store.location.schema)
+
+
+def check_timeout(seconds: float) -> None:
+    """Raise `ConfigurationError` for a `--timeout` that is no number; any other is one."""
+    if math.isnan(seconds):
+        raise option.error("--timeout", seconds, "a number of seconds")

@@ -12,6 +12,7 @@ import attrs
 from cyclopts import Parameter
 
 from hoox_async import BatchItem, BatchReport, ConfigurationError, LookEdit
+from hoox_async._checks import option
 
 from .campaign.builder import VERSION_MARK
 from .campaign.problems import did_you_mean
@@ -84,8 +85,8 @@ def select(
 
 def check_limit(limit: int | None) -> None:
     """Raise `ConfigurationError` for a limit below 1."""
-    if limit is not None and limit < 1:
-        raise ConfigurationError(f"--limit {limit}: expected a whole number, 1 or more")
+    if limit is not None:
+        option.whole("--limit", limit, least=1)
 
 
 def _matches(key: str, pattern: str) -> bool:

@@ -393,7 +393,7 @@ def test_the_question_says_what_will_happen(serve: Serve, monkeypatch: pytest.Mo
     [
         (("--yes",), "--yes: only with --conformance"),
         (("--public-url", "https://a.test"), "--public-url: only with --conformance"),
-        (("--conformance", "--yes", "--delivery-wait", "0"), "--delivery-wait 0: expected"),
+        (("--conformance", "--yes", "--delivery-wait", "0"), "--delivery-wait: 0.0 is not usable"),
         (
             ("--conformance", "--yes", "--public-url", "https://a.test?x=1"),
             "--public-url expected an http(s) URL of scheme, host and path alone",

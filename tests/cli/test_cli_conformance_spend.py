@@ -275,7 +275,7 @@ def test_a_no_buys_nothing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Non
     ("options", "told"),
     [
         (("--spend", "3"), "--spend 3: nothing costs so little; the first purchase costs 4 credits"),
-        (("--spend", "0"), "--spend 0: expected a number of credits above 0"),
+        (("--spend", "0"), "--spend: 0 is not usable; expected a number of credits above 0"),
         (("--edit-public", PUBLIC), "--edit-public: only with --spend"),
         (("--store", "x.db"), "--store: only with --spend"),
         (("--spend", "4", "--edit-public", "ada"), "--edit-public ada: expected a look as avatar_id:look_id"),

@@ -63,8 +63,11 @@ def test_a_store_of_an_earlier_sandbox_is_refused(made: list[Sandbox], tmp_path:
         (["--fault", "make:hang"], "make is not an endpoint; expected one of create, edit,"),
         (["--fault", "edit:hang:0"], "expected the number of a call, 1 or more"),
         (["--fault", "edit:hang:x"], "expected the number of a call, 1 or more"),
-        (["--latency", "-1"], "--latency -1: expected a number of seconds, 0 or more"),
-        (["--latency", "nan"], "--latency nan: expected a number of seconds, 0 or more"),
+        (["--latency", "-1"], "--latency: -1.0 is not usable; expected a number of 0 or more"),
+        (["--latency", "nan"], "--latency: nan is not usable; expected a number of 0 or more"),
+        (["--credits", "many"], "--credits: 'many' is not a number"),
+        (["--credits", "-1"], "--credits: -1 is not usable; expected a number of credits, 0 or more"),
+        (["--seed", "-1"], "--seed: -1 is not usable; expected a whole number of 0 or more"),
         (["--vocabulary", "english"], "english"),
     ],
 )

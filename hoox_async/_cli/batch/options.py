@@ -11,6 +11,7 @@ import attrs
 from cyclopts import Group, Parameter
 
 from hoox_async import Budget, ConfigurationError
+from hoox_async._checks import option
 
 from ..options import STDIN, StoreConnection
 from ..selection import Selection
@@ -56,15 +57,13 @@ class VersionOptions:
 
     def check(self) -> None:
         """Raise `ConfigurationError` for values out of range and for options that need another one."""
-        for option, value in (("--prompt", self.prompt), ("--label", self.label)):
+        for flag, value in (("--prompt", self.prompt), ("--label", self.label)):
             if value is not None and not self.asked_for:
-                raise ConfigurationError(f"{option}: only for versions; give --4k or --variants too")
-        if self.variants is not None and not 1 <= self.variants <= _MOST_VARIANTS:
-            raise ConfigurationError(
-                f"--variants {self.variants}: expected a whole number from 1 to {_MOST_VARIANTS}"
-            )
-        if self.prompt is not None and not self.prompt.strip():
-            raise ConfigurationError("--prompt: expected a text that is not empty")
+                raise ConfigurationError(f"{flag}: only for versions; give --4k or --variants too")
+        if self.variants is not None:
+            option.whole("--variants", self.variants, least=1, most=_MOST_VARIANTS)
+        if self.prompt is not None:
+            option.text("--prompt", self.prompt)
         if self.label is not None and not _LABEL.fullmatch(self.label):
             raise ConfigurationError(f"--label {self.label!r}: expected letters, digits, - and _")
 
@@ -159,19 +158,13 @@ class BatchOptions:
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a number out of range or options that exclude each other."""
-        if not 0 < self.speed < float("inf"):
-            raise ConfigurationError(f"--speed {self.speed:g}: expected a number above 0")
-        if not self.look_timeout > 0:
-            raise ConfigurationError(
-                f"--look-timeout {self.look_timeout:g}: expected a number of seconds above 0"
-            )
-        if self.max_credits is not None and not (self.max_credits.is_finite() and self.max_credits >= 0):
-            raise ConfigurationError(f"--max-credits {self.max_credits}: expected a number, 0 or more")
+        option.number("--speed", self.speed, above=True)
+        option.seconds("--look-timeout", self.look_timeout, endless=True)
+        if self.max_credits is not None:
+            option.credits("--max-credits", self.max_credits)
         self.named_budget()
-        if self.max_failures is not None and self.max_failures < 1:
-            raise ConfigurationError(
-                f"--max-failures {self.max_failures}: expected a whole number, 1 or more"
-            )
+        if self.max_failures is not None:
+            option.whole("--max-failures", self.max_failures, least=1)
         self.versions.check()
         if self.list_items and not self.dry_run:
             raise ConfigurationError("--list: only with --dry-run, which sends nothing")

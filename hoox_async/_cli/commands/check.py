@@ -28,6 +28,7 @@ from hoox_async import (
     Timeouts,
     __version__,
 )
+from hoox_async._checks import option
 from hoox_async._core.formatting import format_credits
 from hoox_async.webhooks import WebhookHub
 
@@ -110,10 +111,7 @@ class ConformanceOptions:
                 raise ConfigurationError(f"--{given[0].replace('_', '-')}: only with --conformance")
             return
         self._check_spending()
-        if not 0 < self.delivery_wait < float("inf"):
-            raise ConfigurationError(
-                f"--delivery-wait {self.delivery_wait:g}: expected a number of seconds above 0"
-            )
+        option.seconds("--delivery-wait", self.delivery_wait)
         if self.image:
             ImageAvatar(self.image)  # raises InvalidRequest
         if self.public_url is not None:
@@ -126,8 +124,8 @@ class ConformanceOptions:
         for name, value in (("--edit-public", self.edit_public), ("--store", self.store)):
             if value is not None and self.spend is None:
                 raise ConfigurationError(f"{name}: only with --spend")
-        if self.spend is not None and not (self.spend.is_finite() and self.spend > 0):
-            raise ConfigurationError(f"--spend {self.spend}: expected a number of credits above 0")
+        if self.spend is not None and not option.credits("--spend", self.spend):
+            raise option.error("--spend", self.spend, "a number of credits above 0")
         self.public_look()
 
     def public_look(self) -> LookRef | None:

@@ -22,7 +22,7 @@ from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import details_record, error_record, look_record
-from ..options import Connection, Output
+from ..options import Connection, Output, check_timeout
 from ..pictures import save
 from ..terminal import Terminal, one_line
 
@@ -66,6 +66,7 @@ def wait(
         Save the pictures in this folder (ends in a slash); for a single look also the path of a file.
     """
     refs, terminal = _parse_refs(look), output.terminal()
+    check_timeout(timeout)
     if out is not None and len(refs) > 1:
         out = f"{out}/"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,11 +31,12 @@ from hoox_async import (
     Request,
     WaitTimeout,
 )
+from hoox_async._checks import option
 from hoox_async._core.formatting import format_credits
 
 from ..exit_codes import Exit
 from ..json_output import look_record
-from ..options import Output, StoreConnection
+from ..options import Output, StoreConnection, check_timeout
 from ..pictures import free_name, in_the_way, is_folder, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import key_words, named_store, read_outcomes
@@ -73,10 +73,9 @@ class LookOptions:
 
     def check(self) -> None:
         """Raise `ConfigurationError` for what would fail only after the look was paid for."""
-        if math.isnan(self.timeout):
-            raise ConfigurationError("--timeout nan: expected a number of seconds")
-        if self.key is not None and not self.key.strip():
-            raise ConfigurationError("--key: expected a text that is not empty")
+        check_timeout(self.timeout)
+        if self.key is not None:
+            option.text("--key", self.key)
         if self.key is not None and self.store is None:
             raise ConfigurationError(
                 f"--key {self.key}: give --store FILE too, which records what was paid for under a key"

@@ -12,6 +12,7 @@ import attrs
 from cyclopts import Parameter
 
 from hoox_async import ConfigurationError, Endpoint
+from hoox_async._checks import option
 from hoox_async._core.formatting import format_amount, format_count, format_credits
 
 from ..exit_codes import Exit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _LEDGER_SECONDS = 0.2
+_CREDITS = Decimal(1_000_000)
 
 
 @Parameter(name="*")
@@ -68,7 +70,7 @@ class SandboxOptions:
     """
 
     port: int = 0
-    credits: Decimal = Decimal(1_000_000)
+    credits: Decimal | None = _CREDITS  # without `| None`, cyclopts lets an error of Decimal pass
     speed: float = 10.0
     requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100
     failures: float = 0.0
@@ -83,20 +85,15 @@ class SandboxOptions:
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a number out of range."""
-        if not 0 <= self.port <= 65535:
-            raise ConfigurationError(f"--port {self.port}: expected a number from 0 to 65535")
-        if not self.credits.is_finite() or self.credits < 0:
-            raise ConfigurationError(f"--credits {self.credits}: expected a number, 0 or more")
-        if not 0 < self.speed < float("inf"):
-            raise ConfigurationError(f"--speed {self.speed:g}: expected a number above 0")
-        if self.requests_per_minute < 1:
-            raise ConfigurationError(
-                f"--requests-per-minute {self.requests_per_minute}: expected a whole number, 1 or more"
-            )
-        if not 0 <= self.failures <= 1:
-            raise ConfigurationError(f"--failures {self.failures:g}: expected a number from 0 to 1")
-        if not 0 <= self.latency < float("inf"):
-            raise ConfigurationError(f"--latency {self.latency:g}: expected a number of seconds, 0 or more")
+        option.whole("--port", self.port, least=0, most=65535)
+        if self.credits is not None:
+            option.credits("--credits", self.credits)
+        option.number("--speed", self.speed, above=True)
+        option.whole("--rpm", self.requests_per_minute, least=1)
+        option.number("--failures", self.failures, most=1)
+        option.number("--latency", self.latency)
+        if self.seed is not None:
+            option.whole("--seed", self.seed, least=0)
 
     def sandbox(self, seed: int) -> Sandbox:
         """The sandbox, which does not serve yet. Raises `ConfigurationError` for an unknown fault."""
@@ -104,7 +101,7 @@ class SandboxOptions:
 
         return Sandbox(
             port=self.port,
-            credits=self.credits,
+            credits=_CREDITS if self.credits is None else self.credits,
             speed=self.speed,
             requests_per_minute=self.requests_per_minute,
             failures=self.failures,

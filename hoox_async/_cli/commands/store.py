@@ -22,6 +22,7 @@ from hoox_async import (
     recover_store,
     store_budget,
 )
+from hoox_async._checks import option
 from hoox_async._core.formatting import format_amount, format_count, format_credits
 
 from ..exit_codes import Exit
@@ -239,6 +240,9 @@ def budget(
     name
         The budget's name.
     """
+    option.name("NAME", name, of="budget")
+    if cap is not None:
+        option.credits("--cap", cap)
     terminal, place = output.terminal(), store_of(store, location)
     found = asyncio.run(store_budget(source_of(place), name, cap=cap, **attrs.asdict(location)))
     left = max(Decimal(0), found.max_credits - found.charged)
