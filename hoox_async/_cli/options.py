@@ -154,3 +154,11 @@ def check_timeout(seconds: float) -> None:
     """Raise `ConfigurationError` for a `--timeout` that is no number; any other is one."""
     if math.isnan(seconds):
         raise option.error("--timeout", seconds, "a number of seconds")
+
+
+def check_writable(flag: str, typed: str | Path) -> None:
+    """Raise `ConfigurationError` if this folder or file, or the folders that it needs, could not be made."""
+    path = Path(typed).absolute()
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConfigurationError(f"{flag} {typed}: nothing can be written in {nearest}")

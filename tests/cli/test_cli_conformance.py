@@ -402,10 +402,6 @@ def test_the_question_says_what_will_happen(serve: Serve, monkeypatch: pytest.Mo
             ("--conformance", "--yes", "--public-url", "https://a.test", "--listen", "8765"),
             "--listen 8765: expected host:port",
         ),
-        (
-            ("--conformance", "--yes", "--out", "nowhere/report.txt"),
-            "--out nowhere/report.txt: nothing can be",
-        ),
         (("--conformance", "--yes", "--image", "portrait.jpg"), "portrait.jpg"),
         (
             ("--conformance", "--base-url", "http://example.com"),

@@ -37,7 +37,7 @@ from ..campaign.parse import parse_campaign, read_campaign
 from ..campaign.problems import CampaignError
 from ..campaign.variables import parse_settings
 from ..exit_codes import Exit, NoKey
-from ..options import STDIN, Output, StoreConnection
+from ..options import STDIN, Output, StoreConnection, check_writable
 from ..pictures import check_template, picture_name
 from ..request_fields import columns
 from ..selection import Selection, parse_only
@@ -85,6 +85,7 @@ def batch(
     selection = parse_only(options.only)
     campaign = _read(file, parse_settings(options.settings), terminal)
     if options.out is not None:
+        check_writable("--out", options.out)
         check_template(options.names, campaign)
     store = _store(file, options, connection)
     command = _Batch(file, campaign, selection, store, options, connection, terminal)

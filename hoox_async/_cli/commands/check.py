@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -33,7 +32,7 @@ from hoox_async._core.formatting import format_credits
 from hoox_async.webhooks import WebhookHub
 
 from ..exit_codes import Exit, is_access
-from ..options import Output, StoreConnection
+from ..options import Output, StoreConnection, check_writable
 from ..signals import run_until, stop_on_signals
 from ..stores import AnyStore, Location, named_store, read_outcomes, store_words
 from ..terminal import Terminal, sanitize
@@ -118,7 +117,9 @@ class ConformanceOptions:
             self.address()
             _check_public_url(self.public_url)
         if self.out is not None:
-            _check_out(self.out)
+            if self.out.exists():
+                raise ConfigurationError(f"--out {self.out}: it exists already; choose another name")
+            check_writable("--out", self.out)
 
     def _check_spending(self) -> None:
         for name, value in (("--edit-public", self.edit_public), ("--store", self.store)):
@@ -160,14 +161,6 @@ def _check_public_url(url: str) -> None:
         WebhookHub(url, "only to check the address")
     except ConfigurationError as error:
         raise ConfigurationError(str(error).replace("public_url:", "--public-url", 1)) from None
-
-
-def _check_out(out: Path) -> None:
-    if out.exists():
-        raise ConfigurationError(f"--out {out}: it exists already; choose another name")
-    folder = out.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigurationError(f"--out {out}: nothing can be written in {folder}")
 
 
 def check(
@@ -393,6 +386,7 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
     if out is not None:
         content = json.dumps(as_json, indent=2) + "\n" if out.suffix == ".json" else text
         try:
+            out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(content, encoding="utf-8")
         except OSError as error:
             if terminal.as_json:

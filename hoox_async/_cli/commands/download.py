@@ -15,7 +15,7 @@ from hoox_async._core.formatting import format_count
 from ..batch.summary import small_pictures_line
 from ..campaign.builder import origin_of_key
 from ..exit_codes import Exit
-from ..options import Connection, Output
+from ..options import Connection, Output, check_writable
 from ..pictures import PictureSaver, picture_name
 from ..selection import OnlyOption, parse_only, select_outcomes
 from ..signals import run_until, stop_on_signals
@@ -50,6 +50,7 @@ def download(
     """
     terminal, path = output.terminal(), store_of(store, location)
     selection = parse_only(only)
+    check_writable("--out", out)
     chosen = select_outcomes(asyncio.run(read_report(path)), selection)
     for outcome in chosen.ready[:1]:
         _name(names, outcome)  # a wrong template is an error before anything is fetched

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,7 +35,7 @@ from hoox_async._core.formatting import format_credits
 
 from ..exit_codes import Exit
 from ..json_output import look_record
-from ..options import Output, StoreConnection, check_timeout
+from ..options import Output, StoreConnection, check_timeout, check_writable
 from ..pictures import free_name, in_the_way, is_folder, save
 from ..request_fields import FIELDS, Kind, fields_of, is_list
 from ..stores import key_words, named_store, read_outcomes
@@ -97,9 +96,7 @@ class LookOptions:
                 return
             file = "the file" if existing == path else f"{existing.name}, which may be the picture's name,"
             raise ConfigurationError(f"--out {self.out}: {file} exists already; choose another name")
-        nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise ConfigurationError(f"--out {self.out}: nothing can be written in {nearest}")
+        check_writable("--out", self.out)
 
 
 def _options_of(name: str, *kinds: Kind) -> Any:

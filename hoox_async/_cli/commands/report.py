@@ -12,7 +12,7 @@ from hoox_async import HooxError, LookDetails
 from hoox_async._core.formatting import format_count
 
 from ..exit_codes import Exit
-from ..options import Output, StoreConnection
+from ..options import Output, StoreConnection, check_writable
 from ..pictures import read_picture_index
 from ..selection import OnlyOption, Selection, parse_only, select_outcomes
 from ..stores import (
@@ -70,6 +70,9 @@ def report(
     name = campaign_name(path)
     # a page of a part must not take the place of the page of all
     folder = out or beside(path, f"{name}.selection.sheet" if selection else f"{name}.sheet")
+    check_writable("--out", folder)
+    if jsonl is not None:
+        check_writable("--jsonl", jsonl.parent)
     saved = read_picture_index(pictures) if pictures else {}
     return asyncio.run(
         _write(path, store, selection, folder, jsonl, saved, download, title or name, connection, terminal)

@@ -29,7 +29,7 @@ from hoox_async._core.formatting import format_count, format_credits
 
 from ..exit_codes import Exit, code_of, is_access
 from ..json_output import error_record, unknown_record
-from ..options import Output, StoreConnection
+from ..options import Output, StoreConnection, check_writable
 from ..stores import (
     AnyStore,
     StoreArgument,
@@ -143,6 +143,7 @@ def _page_folder(page: Path | None, store: AnyStore) -> Path:
         return beside(store, f"{campaign_name(store)}.unknowns")
     if page.suffix.lower() in (".html", ".htm") or page.is_file():
         raise ConfigurationError(f"--page {page}: name a folder; the page is index.html in it")
+    check_writable("--page", page)
     return page
 
 
