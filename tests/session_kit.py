@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
+from hoox_async import Budget, Event, HooxSession, LookEdit, LookRef, LookSettled, PromptAvatar
 from hoox_async._core.intents.intent import Intent
 from hoox_async._core.intents.intent import IntentState as IntentState
 from hoox_async._io.ledger.ledger import Ledger
@@ -123,6 +124,21 @@ def prompt(text: str = "a friendly host", **fields: Any) -> PromptAvatar:
 def sends(space: Space, *endpoints: str) -> int:
     """How often these endpoints were asked."""
     return sum(record.endpoint in endpoints for record in space.requests)
+
+
+def paid_prompts(space: Space) -> Counter[str]:
+    """How often each prompt was paid."""
+    return Counter(str(charge.request.get("prompt", "")) for charge in space.ledger)
+
+
+def adds_key(told: list[str | None]) -> Callable[[Event], None]:
+    """A hook that adds the key of each settled look to this list."""
+
+    def hook(event: Event) -> None:
+        if isinstance(event, LookSettled):
+            told.append(event.key)
+
+    return hook
 
 
 def store_of(session: HooxSession) -> Ledger:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from session_kit import now
 
 from hoox_async import (
     BatchItem,
@@ -94,19 +94,9 @@ def edits(source: LookRef | str, count: int, prefix: str = "e") -> list[BatchIte
     return [BatchItem(f"{prefix}{n}", LookEdit(source, f"{prefix}{n}")) for n in range(count)]
 
 
-def prompts(space: Space) -> Counter[str]:
-    """How often each prompt was paid."""
-    return Counter(charge.request.get("prompt", "") for charge in space.ledger)
-
-
 def states(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """The state of each key."""
     return {outcome.key: str(outcome.state) for outcome in outcomes}
-
-
-def now() -> float:
-    """The loop's time."""
-    return asyncio.get_running_loop().time()
 
 
 QUICK = Timeouts(answer=10.0)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator
 
 import pytest
-from batch_kit import PICTURE, avatar, edits, now, opened, space_of
+from batch_kit import PICTURE, avatar, edits, opened, space_of
 from internals_kit import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT, Intent, runtime_of
+from session_kit import now
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async._batch import window

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from batch_kit import PICTURE, avatar, counts, edits, opened, prompts, space_of
+from batch_kit import PICTURE, avatar, counts, edits, opened, space_of
 from internals_kit import Intent, MemoryLedger
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit
 from hoox_async.errors import HooxError
@@ -46,7 +47,7 @@ async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int
     assert str(got["e1"].state) in ("unsent", "pending", "ready")
     assert (got["e1"].credits > 0) is (str(got["e1"].state) != "unsent")
     assert counts(again) == {"ready": 6}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 @pytest.mark.virtual_time
@@ -142,7 +143,7 @@ async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() ->
             await BatchRunner(session).run(slow())
         await reaper
         assert counts(await BatchRunner(session).run(items)) == {"ready": 5}
-    assert max(prompts(space).values()) == 1
+    assert max(paid_prompts(space).values()) == 1
 
 
 @pytest.mark.virtual_time

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of, states
+from batch_kit import avatar, edits, opened, space_of, states
 from internals_kit import Intent, MemoryLedger
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async.errors import BudgetExceeded, InvalidRequest, StoreError
@@ -116,4 +117,4 @@ async def test_a_key_that_no_store_can_hold_rejects_its_item_alone(tmp_path: Any
     assert [str(outcome.state) for outcome in report] == ["ready"] + ["rejected"] * 3
     assert [outcome.key for outcome in report] == ["ok", "item 2", "edit", "item 4"]
     assert all(isinstance(outcome.error, InvalidRequest) for outcome in report.outcomes[1:])
-    assert prompts(space).total() == 1
+    assert paid_prompts(space).total() == 1

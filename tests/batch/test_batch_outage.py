@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from batch_kit import avatar, counts, edits, hooked, lose, now, opened, prompts, space_of
+from batch_kit import avatar, counts, edits, hooked, lose, opened, space_of
+from session_kit import now, paid_prompts
 
 from hoox_async import BatchRunner, ImageAvatar, LookEdit
 from hoox_async.events import Event, Paused
@@ -123,7 +124,7 @@ async def test_the_batch_goes_on_once_a_probe_is_answered(
             report = await BatchRunner(session).run(edits(source, 60))
     lost = 5 + lost_probes
     assert counts(report) == {"unknown": lost, "rejected": 1, "ready": 60 - lost - 1}
-    assert max(prompts(space).values()) == 1
+    assert max(paid_prompts(space).values()) == 1
     messages = [record.getMessage() for record in caplog.records]
     assert sum("a batch sends nothing new" in message for message in messages) == 1 + lost_probes
     assert sum("the batch goes on" in message for message in messages) == 1
@@ -184,7 +185,7 @@ async def test_single_submissions_are_not_held_back() -> None:
         space.faults.fail_next("edit", Fault.DROP_BEFORE, times=5)
         run = asyncio.create_task(BatchRunner(session).run(edits(source, 20)))
         await asyncio.sleep(15)
-        assert prompts(space)["e19"] == 0
+        assert paid_prompts(space)["e19"] == 0
         before = now()
         await session.submit(LookEdit(source, "single"))
         assert now() - before < 2

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, now, opened, prompts, space_of, states
+from batch_kit import avatar, edits, opened, space_of, states
 from internals_kit import Clock, Intent, IntentState, MemoryLedger, Send, Settle, Transition
-from session_kit import store_of
+from session_kit import intent_of, now, paid_prompts, store_of
 
 from hoox_async import (
     BatchItem,
@@ -31,10 +31,6 @@ pytestmark = pytest.mark.virtual_time
 
 REFUSALS = [Fault.status(401), Fault.status(402), Fault.status(400)]
 CHECKS = 4  # requests by which a key is checked that worked and was refused
-
-
-async def intent_of(session: HooxSession, key: str) -> Intent:
-    return (await store_of(session).get((key,)))[key]
 
 
 async def lose(session: HooxSession, space: Space, source: LookRef, key: str = "lost") -> None:
@@ -86,7 +82,7 @@ async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
         await reading
     assert job is not None
     assert job.ref == first
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1
 
 
 async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
@@ -100,7 +96,7 @@ async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
         await deliver(hub, space, "lost", space.ledger[-1].ref)
         job = await again
     assert job is not None
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1
 
 
 async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -> None:
@@ -117,7 +113,7 @@ async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -
             await again
         await reading
         assert (await intent_of(session, "lost")).state is IntentState.DROPPED
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
@@ -168,7 +164,7 @@ async def test_a_resend_that_is_answered_429_is_sent_again() -> None:
         assert job is not None
         intent = await intent_of(session, "lost")
     assert intent.spent == intent.at_risk == 2
-    assert prompts(space)["lost"] == 2
+    assert paid_prompts(space)["lost"] == 2
 
 
 async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> None:
@@ -182,7 +178,7 @@ async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> No
         third = await BatchRunner(session, on_unknown="hold").run(items)
     assert states(second) == states(third) == {"e0": "unknown"}
     assert third.outcomes[0].at_risk == 2
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 @pytest.mark.parametrize("ends", ["cancel", "stop"])
@@ -203,7 +199,7 @@ async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_ru
         if ends == "stop":
             assert states(run.result()) == {"e0": "unknown"}
         assert states(await BatchRunner(session).run(items)) == {"e0": "unknown"}
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 # --- looks that are there
@@ -248,7 +244,7 @@ async def test_a_pending_look_that_became_ready_before_its_turn_is_not_paid_agai
         (second,) = (await run).outcomes
         await reading
     assert (str(second.state), second.ref) == ("ready", first.ref)
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 class Faster(MemoryLedger):
@@ -271,7 +267,7 @@ async def test_a_pending_look_that_becomes_ready_in_the_last_moment_is_not_paid_
         assert str(first.state) == "pending"
         (second,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
     assert (str(second.state), second.ref) == ("ready", first.ref)
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 async def test_an_item_that_a_hook_pays_again_at_once_has_its_own_outcome() -> None:

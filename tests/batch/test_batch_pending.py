@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_kit import avatar, counts, edits, opened, prompts, space_of, states
-from session_kit import end_faults
+from batch_kit import avatar, counts, edits, opened, space_of, states
+from session_kit import end_faults, paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
 from hoox_async.errors import AuthenticationError, GenerationFailed
@@ -50,7 +50,7 @@ async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) 
         items = edits(await source_of(space, {}), 3, f"{len(retry)}-")
         outcomes = await twice(space, store, items, 60.0, retry=retry)
         assert set(states(outcomes).values()) == {"ready"}
-        assert set(prompts(space).values()) == {1}
+        assert set(paid_prompts(space).values()) == {1}
         assert {outcome.credits for outcome in outcomes} == {2}
         assert all(outcome.look and outcome.look.thumbnail_url for outcome in outcomes)
         store = {**store, "store": store["store"].with_name("other.db")} if store else {}
@@ -68,7 +68,7 @@ async def test_a_look_that_failed_by_now_is_paid_again_if_retry_names_failed(
     rounds = len(retry)
     assert str(outcome.state) == "failed"
     assert isinstance(outcome.error, GenerationFailed)
-    assert prompts(space)["k [fail]"] == rounds
+    assert paid_prompts(space)["k [fail]"] == rounds
     assert outcome.credits == 2 * rounds
 
 
@@ -79,7 +79,7 @@ async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any])
     outcomes = await twice(space, store, edits(source, 2), 60.0, retry=["pending"])
     assert set(states(outcomes).values()) == {"ready"}
     assert {outcome.credits for outcome in outcomes} == {4}
-    assert {prompts(space)[key] for key in ("e0", "e1")} == {2}
+    assert {paid_prompts(space)[key] for key in ("e0", "e1")} == {2}
 
 
 async def test_a_look_that_the_api_does_not_know_any_more_is_paid_again() -> None:
@@ -109,7 +109,7 @@ async def test_nothing_is_paid_where_the_status_request_fails() -> None:
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
         assert str(outcome.state) == "pending"
         assert isinstance(outcome.error, AuthenticationError)
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 async def test_a_pending_look_of_other_content_is_not_asked_for() -> None:
@@ -122,4 +122,4 @@ async def test_a_pending_look_of_other_content_is_not_asked_for() -> None:
         runner = BatchRunner(session, retry=["pending"], changed="redo")
         (outcome,) = (await runner.run([BatchItem("k", LookEdit(source, "new"))])).outcomes
     assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)
-    assert prompts(space)["new"] == 1
+    assert paid_prompts(space)["new"] == 1

@@ -9,7 +9,8 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of
+from batch_kit import avatar, edits, opened, space_of
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, ConfigurationError, LookEdit, Progress
 from hoox_async.sandbox import Fault
@@ -63,9 +64,9 @@ async def test_a_resumed_batch_counts_what_earlier_runs_have_paid() -> None:
     async with opened(space) as session:
         items = edits(await avatar(session), 20)
         await BatchRunner(session).run(items[:15])
-        before = prompts(space).total()
+        before = paid_prompts(space).total()
         await BatchRunner(session, progress=seen).run(items)
-    assert prompts(space).total() == before + 5
+    assert paid_prompts(space).total() == before + 5
     done_early = next(progress for _, progress in seen.calls if progress.done)
     assert (done_early.done, done_early.credits >= 30) == (15, True)
     assert seen.last == Progress(20, 0, 0, 20, Decimal(40), 0.0)

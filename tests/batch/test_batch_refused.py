@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_kit import PICTURE, avatar, opened, prompts, space_of, states
+from batch_kit import PICTURE, avatar, opened, space_of, states
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit
 from hoox_async.errors import BadRequest, KeyConflict
@@ -29,7 +30,7 @@ async def test_corrected_content_is_sent_under_the_key_that_was_refused(changed:
         assert estimate.credits == 2
         (outcome,) = (await runner.run([BatchItem("k", LookEdit(source, "right"))])).outcomes
     assert (str(outcome.state), int(outcome.credits)) == ("ready", 2)
-    assert (prompts(space)["wrong"], prompts(space)["right"]) == (0, 1)
+    assert (paid_prompts(space)["wrong"], paid_prompts(space)["right"]) == (0, 1)
 
 
 async def test_corrected_content_is_sent_after_a_restart_too_over_a_real_socket(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ async def test_refused_content_is_sent_again_only_if_retry_names_rejected() -> N
             assert isinstance(outcome.error, BadRequest)
         assert sum(record.endpoint == "edit" for record in space.requests) == 1
         assert states(await BatchRunner(session, retry=["rejected"]).run(items)) == {"k": "ready"}
-    assert prompts(space)["k"] == 1
+    assert paid_prompts(space)["k"] == 1
 
 
 @pytest.mark.virtual_time
@@ -87,4 +88,4 @@ async def test_the_same_key_twice_in_one_input_with_two_contents_is_a_conflict(c
         await ticks.aclose()
     assert [str(outcome.state) for outcome in report] == ["rejected", "rejected"]
     assert isinstance(report.outcomes[1].error, KeyConflict)
-    assert prompts(space)["two"] == 0
+    assert paid_prompts(space)["two"] == 0

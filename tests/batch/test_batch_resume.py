@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of, states
+from batch_kit import avatar, edits, opened, space_of, states
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, Costs, LookEdit, LookRef, read_costs
 from hoox_async.errors import KeyConflict
@@ -89,8 +90,8 @@ async def test_additions_removals_and_another_order(store: str) -> None:
     report = await run(space, store, changed)
     assert [outcome.key for outcome in report] == [item.key for item in changed]
     assert set(states(report).values()) == {"ready"}
-    assert set(prompts(space).values()) == {1}
-    assert prompts(space).total() == 1 + 10
+    assert set(paid_prompts(space).values()) == {1}
+    assert paid_prompts(space).total() == 1 + 10
 
 
 async def test_digest_keys_survive_too(store: str) -> None:
@@ -100,8 +101,8 @@ async def test_digest_keys_survive_too(store: str) -> None:
     same = LookEdit(source, "same")
     await run(space, store, [same, LookEdit(source, "other"), same])
     await run(space, store, [LookEdit(source, "third"), same, same, same])
-    assert prompts(space)["same"] == 3
-    assert prompts(space)["other"] == prompts(space)["third"] == 1
+    assert paid_prompts(space)["same"] == 3
+    assert paid_prompts(space)["other"] == paid_prompts(space)["third"] == 1
 
 
 async def test_the_same_key_with_other_content(store: str) -> None:
@@ -118,11 +119,11 @@ async def test_the_same_key_with_other_content(store: str) -> None:
     assert kept.ref == old.ref
     assert kept.request == old.request
     assert kept.credits == 2
-    assert prompts(space)["changed"] == 0
+    assert paid_prompts(space)["changed"] == 0
     (redone,) = (await run(space, store, changed, changed="redo")).outcomes
     assert redone.ref != old.ref
     assert redone.credits == 4  # over all runs of the store
-    assert prompts(space)["changed"] == 1
+    assert paid_prompts(space)["changed"] == 1
     (again,) = (await run(space, store, changed, changed="redo")).outcomes
     assert again.ref == redone.ref
 
@@ -137,7 +138,7 @@ async def test_retry_pays_again_and_counts_both_payments(store: str, word: str) 
     second = {o.key: o for o in await run(space, store, items, retry=[word])}
     assert {key: o.credits for key, o in second.items()} == {"ready": 2, "failed": 2, word: 4}
     assert second[word].ref != first[word].ref
-    assert prompts(space).total() == 1 + 3
+    assert paid_prompts(space).total() == 1 + 3
 
 
 async def test_retry_pending_pays_again_for_a_look_that_never_ends(store: str) -> None:
@@ -159,11 +160,11 @@ async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: 
     with suppress(TimeoutError):
         async with asyncio.timeout(30):
             await run(space, store, items)
-    paid = prompts(space)
+    paid = paid_prompts(space)
     assert paid.total() == 2 + 40
     asked = len(space.requests)
     report = await run(space, store, items)
-    assert prompts(space) == paid
+    assert paid_prompts(space) == paid
     assert set(states(report).values()) == {"ready"}
     new = [record.endpoint for record in space.requests[asked:]]
     assert "edit" not in new
@@ -179,14 +180,14 @@ async def test_looks_are_polled_at_once_days_later(store: str, monkeypatch: pyte
     with suppress(TimeoutError):
         async with asyncio.timeout(15):
             await run(space, store, edits(source, 8))
-    assert prompts(space).total() == 1 + 8
+    assert paid_prompts(space).total() == 1 + 8
     monkeypatch.setattr(VirtualTimeLoop, "epoch", VirtualTimeLoop.epoch + timedelta(days=3))
     await asyncio.sleep(3600)
     began = asyncio.get_running_loop().time()
     report = await run(space, store, edits(source, 8))
     assert set(states(report).values()) == {"ready"}
     assert asyncio.get_running_loop().time() - began < 5
-    assert prompts(space).total() == 1 + 8
+    assert paid_prompts(space).total() == 1 + 8
 
 
 async def test_what_was_unsent_is_sent(store: str) -> None:

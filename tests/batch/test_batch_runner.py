@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from batch_kit import PICTURE, QUICK, avatar, edits, opened, prompts, space_of, states
+from batch_kit import PICTURE, QUICK, avatar, edits, opened, space_of, states
 from internals_kit import MemoryLedger
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import (
@@ -75,7 +76,7 @@ async def test_equal_requests_without_keys_are_each_made() -> None:
         source = await avatar(session)
         report = await BatchRunner(session).run([LookEdit(source, "the same")] * 3)
     assert len({outcome.ref for outcome in report}) == 3
-    assert prompts(space)["the same"] == 3
+    assert paid_prompts(space)["the same"] == 3
 
 
 async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> None:
@@ -89,7 +90,7 @@ async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> 
     got = [outcome for outcome in report if outcome.key == "a"]
     assert [outcome.credits for outcome in got] == [2, 0, 0]
     assert len({outcome.ref for outcome in got}) == 1
-    assert prompts(space)["a"] == 1
+    assert paid_prompts(space)["a"] == 1
     assert sum(outcome.credits for outcome in report) == space.credits_spent
 
 
@@ -192,7 +193,7 @@ async def test_resend_is_done_once_a_run() -> None:
         assert str(first.state) == "unknown"
         assert first.at_risk == 4
         assert again.at_risk == 0
-    assert prompts(space)["e0"] == 2
+    assert paid_prompts(space)["e0"] == 2
 
 
 async def test_an_unknown_that_is_twice_in_one_input_is_resent_once() -> None:
@@ -205,7 +206,7 @@ async def test_an_unknown_that_is_twice_in_one_input_is_resent_once() -> None:
         await BatchRunner(session).run([item])
         rest = edits(source, 3)
         report = await BatchRunner(session, on_unknown="resend", max_in_flight=1).run([item, *rest, item])
-    assert prompts(space)["a"] == 2
+    assert paid_prompts(space)["a"] == 2
     assert sum(outcome.at_risk for outcome in report) == space.credits_spent
 
 
@@ -239,7 +240,7 @@ async def test_two_runs_of_the_same_items_at_once_pay_once() -> None:
         runner = BatchRunner(session)
         one, two = await asyncio.gather(runner.run(edits(source, 20)), runner.run(edits(source, 20)))
     assert [outcome.ref for outcome in one] == [outcome.ref for outcome in two]
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_estimate_says_what_would_be_sent_now() -> None:

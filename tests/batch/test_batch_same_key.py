@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
+from batch_kit import avatar, edits, lose, opened, space_of, states
 from internals_kit import IntentState, runtime_of
-from session_kit import store_of
+from session_kit import paid_prompts, store_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async.errors import HooxError, InsufficientCredits, KeyConflict, SessionClosed
@@ -29,7 +29,7 @@ async def test_two_runs_of_the_same_items_in_other_orders_pay_each_once() -> Non
         )
     assert set(states(one).values()) == set(states(two).values()) == {"ready"}
     assert {o.key: o.ref for o in one} == {o.key: o.ref for o in two}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ async def test_two_runs_that_resend_resend_once() -> None:
         items = edits(source, 40)
         for item in items:
             await lose(session, space, source, item.key, Fault.DROP_AFTER)
-        assert prompts(space).total() == 1 + 40
+        assert paid_prompts(space).total() == 1 + 40
         one, two = await asyncio.gather(
             *(BatchRunner(session, on_unknown="resend").run(order) for order in (items, items[::-1]))
         )
-    assert prompts(space).total() == 1 + 80
+    assert paid_prompts(space).total() == 1 + 80
     assert set(states(one).values()) == set(states(two).values()) == {"ready"}
 
 
@@ -84,7 +84,7 @@ async def test_a_key_that_a_single_submission_had_meanwhile_is_found() -> None:
         report = await run
     assert set(states(report).values()) == {"ready"}
     assert report.outcomes[-1].ref == job.ref
-    assert prompts(space)["e119"] == 1
+    assert paid_prompts(space)["e119"] == 1
 
 
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
@@ -97,8 +97,8 @@ async def test_a_key_that_was_paid_for_other_content_meanwhile(changed: Any) -> 
         await asyncio.sleep(0.5)
         job = await session.submit(LookEdit(source, "other"), key="e119")
         outcome = (await run).outcomes[-1]
-    assert prompts(space)["other"] == 1
-    assert prompts(space)["e119"] == (1 if changed == "redo" else 0)
+    assert paid_prompts(space)["other"] == 1
+    assert paid_prompts(space)["e119"] == (1 if changed == "redo" else 0)
     if changed == "error":
         assert isinstance(outcome.error, KeyConflict)
         assert str(outcome.state) == "rejected"
@@ -143,8 +143,8 @@ async def test_corrected_prompts_are_sent_after_a_402() -> None:
         corrected = [BatchItem(key, LookEdit(source, f"{key} v2")) for key in planned]
         second = await BatchRunner(session).run(corrected)
     assert set(states(second).values()) == {"ready"}
-    assert {f"{key} v2" for key in planned} <= set(prompts(space))
-    assert not set(planned) & set(prompts(space))
+    assert {f"{key} v2" for key in planned} <= set(paid_prompts(space))
+    assert not set(planned) & set(paid_prompts(space))
 
 
 async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_too() -> None:
@@ -163,7 +163,7 @@ async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_to
         report = await BatchRunner(session, max_credits=0).run(given())
     assert [str(outcome.state) for outcome in report] == ["unsent", "rejected"]
     assert isinstance(report.outcomes[1].error, KeyConflict)
-    assert prompts(space).total() == 0
+    assert paid_prompts(space).total() == 0
 
 
 @pytest.mark.parametrize("at", [n / 10 for n in range(1, 60, 2)])
@@ -180,7 +180,7 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
         report = await BatchRunner(session, max_credits=14).run(items)
         assert runtime_of(session).rate_limiter.window.held == 0
     assert set(states(report).values()) == {"ready"}
-    assert max(prompts(space).values()) == 1
+    assert max(paid_prompts(space).values()) == 1
 
 
 async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
@@ -195,7 +195,7 @@ async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
             one, two = await asyncio.gather(first.run(items), BatchRunner(session).run(items))
         assert set(states(two).values()) == {"ready"}
         assert set(states(one).values()) <= {"ready", "unsent"}
-        assert set(prompts(space).values()) == {1}
+        assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_session_closed_under_two_runs_leaves_each_paid_once() -> None:
@@ -208,4 +208,4 @@ async def test_a_session_closed_under_two_runs_leaves_each_paid_once() -> None:
         await asyncio.sleep(3)
     results = await asyncio.gather(*runs, return_exceptions=True)
     assert [type(result) for result in results] == [SessionClosed, SessionClosed]
-    assert max(prompts(space).values()) == 1
+    assert max(paid_prompts(space).values()) == 1

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import PICTURE, avatar, edits, hooked, now, opened, prompts, space_of, states
+from batch_kit import PICTURE, avatar, edits, hooked, opened, space_of, states
+from session_kit import now, paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import InvalidRequest
@@ -89,7 +90,7 @@ async def test_a_pending_source_leaves_its_dependents_unsent_until_it_is_done() 
         assert states(first) == {"c0": "pending", "c1": "unsent", "c2": "unsent"}
         second = await BatchRunner(session).run(items)
         assert set(states(second).values()) == {"ready"}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_chain_of_a_thousand_is_skipped_without_recursion() -> None:
@@ -111,7 +112,7 @@ async def test_a_source_in_the_store_of_an_earlier_run() -> None:
         assert now() > 120
         again = await BatchRunner(session).run(edits("s", 3, "f"))
         assert set(states(again).values()) == {"ready"}
-    assert prompts(space)["a host"] == 1
+    assert paid_prompts(space)["a host"] == 1
 
 
 async def test_one_task_waits_for_a_source_of_an_earlier_run_for_all_who_need_it() -> None:
@@ -173,7 +174,7 @@ async def test_dependents_of_a_source_that_is_twice_in_the_input_are_sent() -> N
     async with opened(space) as session:
         report = await BatchRunner(session).run([source, source, *edits("s", 2), source])
     assert [str(outcome.state) for outcome in report] == ["ready"] * 5
-    assert prompts(space)["a host"] == 1
+    assert paid_prompts(space)["a host"] == 1
 
 
 async def test_an_edit_of_a_source_that_was_proved_by_a_delivery() -> None:

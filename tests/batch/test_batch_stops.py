@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from batch_kit import avatar, counts, edits, hooked, now, opened, prompts, space_of, states, stopped
+from batch_kit import avatar, counts, edits, hooked, opened, space_of, states, stopped
+from session_kit import now, paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import (
@@ -123,7 +124,7 @@ async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: t
         assert any(isinstance(outcome.error, error) for outcome in report)
         again = await BatchRunner(session).run(edits(source, 20))
     assert counts(again) == {"ready": 20}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_the_workspace_runs_out_of_credits() -> None:
@@ -164,13 +165,13 @@ async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
         source = await avatar(session)
         runner = BatchRunner(session)
         report = await stopped(runner, edits(source, 100), 10.0)
-        sent = prompts(space)
+        sent = paid_prompts(space)
         assert set(counts(report)) == {"ready", "unsent"}
         assert 5 < counts(report)["ready"] == sent.total() - 1 < 30
         assert all(record.at < 15 for record in space.requests if record.endpoint == "edit")
         again = await runner.run(edits(source, 100))
     assert counts(again) == {"ready": 100}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_stop_of_one_resolution_holds_its_requests_alone() -> None:
@@ -207,7 +208,7 @@ async def test_a_stop_of_one_resolution_holds_its_requests_alone() -> None:
         assert "4K" in str(outcomes["4k39"].error)
         again = await runner.run(items)
     assert counts(again) == {"ready": 81}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
@@ -246,7 +247,7 @@ async def test_a_stop_while_posts_are_outstanding_reports_their_outcomes() -> No
             space.faults.fail_next("edit", Fault.RATE_LIMITED, after=1)
             space.faults.fail_next("edit", Fault.status(400), after=1)
             report = await stopped(BatchRunner(session), edits(source, 12), tenth / 10)
-            paid = prompts(space)
+            paid = paid_prompts(space)
             for outcome in report:
                 cost = 2 * paid[outcome.key]
                 assert outcome.credits <= cost <= outcome.credits + outcome.at_risk, (tenth, outcome)
@@ -292,4 +293,4 @@ async def test_a_stop_holds_what_would_be_resent() -> None:
         runner = BatchRunner(session, on_unknown="resend")
         report = await stopped(runner, edits(source, 1), 2.0)
         assert states(report) == {"e0": "unknown"}
-    assert prompts(space)["e0"] == 0
+    assert paid_prompts(space)["e0"] == 0

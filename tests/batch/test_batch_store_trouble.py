@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, stopped
+from batch_kit import QUICK, avatar, counts, edits, opened, space_of, stopped
 from internals_kit import Accept, Intent, MarkUnknown, MemoryLedger, Send, Transition
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookStatus, PromptAvatar
 from hoox_async.errors import StoreError
@@ -78,7 +79,7 @@ async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any) 
             source = await avatar(session)
             space.faults.fail_next("edit", Fault.DROP_AFTER, times=2)
             report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 4)), 3600)
-        paid = prompts(space)
+        paid = paid_prompts(space)
         for outcome in report:
             cost = 2 * paid[outcome.key]
             assert outcome.credits <= cost <= outcome.credits + outcome.at_risk, (after, outcome)

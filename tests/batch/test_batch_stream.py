@@ -9,7 +9,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from batch_kit import avatar, edits, hooked, opened, prompts, space_of
+from batch_kit import avatar, edits, hooked, opened, space_of
+from session_kit import paid_prompts, turns
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome
 from hoox_async.errors import SessionClosed
@@ -25,11 +26,6 @@ def tasks_of_a_batch() -> list[str]:
         for task in asyncio.all_tasks()
         if task.get_name().startswith(("hoox-batch", "hoox-item"))
     ]
-
-
-async def turns(count: int = 10) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_outcomes_come_as_items_settle() -> None:
@@ -49,7 +45,7 @@ async def test_nothing_is_sent_before_the_first_outcome_is_asked_for() -> None:
         source = await avatar(session)
         stream = BatchRunner(session).stream(edits(source, 3))
         await asyncio.sleep(100)
-        assert prompts(space).total() == 1  # the avatar
+        assert paid_prompts(space).total() == 1  # the avatar
         await stream.aclose()
         assert [outcome async for outcome in stream] == []
         assert tasks_of_a_batch() == []
@@ -114,16 +110,16 @@ async def test_a_stream_that_is_left_ends_its_tasks_and_keeps_what_was_accepted(
         await turns()
         assert tasks_of_a_batch() == []
         await asyncio.sleep(1)  # a POST that was outstanding is finished
-        paid = prompts(space)
+        paid = paid_prompts(space)
         assert 0 < len(paid) < 60
         jobs = await session.jobs()
         await asyncio.sleep(120)
-        assert prompts(space) == paid
+        assert paid_prompts(space) == paid
         looks = await asyncio.gather(*jobs)
         report = await BatchRunner(session).run(edits(source, 60))
     refs = {outcome.ref for outcome in report}
     assert {look.ref for look in looks} <= refs
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_post_that_is_outstanding_when_the_reader_leaves_is_finished_and_recorded() -> None:
@@ -134,14 +130,14 @@ async def test_a_post_that_is_outstanding_when_the_reader_leaves_is_finished_and
         with suppress(TimeoutError):
             async with asyncio.timeout(3.0):
                 await BatchRunner(session).run(edits(source, 1))
-        assert prompts(space)["e0"] == 1
+        assert paid_prompts(space)["e0"] == 1
         assert await session.jobs() == []
         await asyncio.sleep(4)
         (job,) = await session.jobs()
         assert job.key == "e0"
         (outcome,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
     assert outcome.ref == job.ref
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 async def test_running_again_joins_a_post_that_is_still_outstanding() -> None:
@@ -154,7 +150,7 @@ async def test_running_again_joins_a_post_that_is_still_outstanding() -> None:
                 await BatchRunner(session).run(edits(source, 1))
         (outcome,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
     assert str(outcome.state) == "ready"
-    assert prompts(space)["e0"] == 1
+    assert paid_prompts(space)["e0"] == 1
 
 
 async def test_a_session_that_is_closed_under_a_stream() -> None:
@@ -245,4 +241,4 @@ async def test_a_lost_post_of_a_stream_that_was_left_is_proved_for_the_next_run(
                 await BatchRunner(session).run(edits(source, 2))
         report = await BatchRunner(session).run(edits(source, 2))
     assert [str(outcome.evidence) for outcome in report] == ["webhook", "answer"]
-    assert prompts(space)["e0"] == prompts(space)["e1"] == 1
+    assert paid_prompts(space)["e0"] == paid_prompts(space)["e1"] == 1

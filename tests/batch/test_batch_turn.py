@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of
+from batch_kit import avatar, edits, opened, space_of
 from internals_kit import (
     Accept,
     BatchOptions,
@@ -29,7 +29,7 @@ from internals_kit import (
     retry_states,
     runtime_of,
 )
-from session_kit import store_of
+from session_kit import paid_prompts, store_of
 
 from hoox_async import BatchRunner, Evidence, Look, LookEdit, LookRef, LookStatus
 from hoox_async._batch.item_outcomes import unrecorded
@@ -169,4 +169,4 @@ async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_l
     assert str(second.state) == "ready"
     assert second.ref not in (None, first.ref)
     assert second.credits == 4
-    assert prompts(space)["e0"] == 2
+    assert paid_prompts(space)["e0"] == 2

@@ -6,8 +6,19 @@ import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import avatar, counts, edits, opened, prompts, space_of
-from session_kit import IntentState, edit, end_faults, intents, made, now, on_space, prompt, sends
+from batch_kit import avatar, counts, edits, opened, space_of
+from session_kit import (
+    IntentState,
+    edit,
+    end_faults,
+    intents,
+    made,
+    now,
+    on_space,
+    paid_prompts,
+    prompt,
+    sends,
+)
 
 from hoox_async import BatchRunner
 from hoox_async.errors import AuthenticationError, NotSent, SessionClosed
@@ -37,7 +48,7 @@ async def test_one_401_ends_neither_a_batch_nor_a_wait(endpoint: str) -> None:
         report = await BatchRunner(session).run(edits(source, 50))
         assert [(await job).status for job in jobs] == ["ready"] * 2
     assert counts(report) == {"ready": 50}
-    assert set(prompts(space).values()) == {1}
+    assert set(paid_prompts(space).values()) == {1}
 
 
 async def test_a_single_submission_outlives_a_401() -> None:

@@ -12,6 +12,7 @@ import pytest
 from batch_kit import space_of
 from internals_kit import runtime_of
 from machines_kit import LEASE, Machine, machines
+from session_kit import paid_prompts
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, Budget, ImageAvatar, LookEdit, PromptAvatar
 from hoox_async._io.ledger.intent_rows import to_units
@@ -25,7 +26,7 @@ from hoox_async.errors import (
     OutcomeUnknown,
     StoreError,
 )
-from hoox_async.sandbox import Fault, Space
+from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
@@ -34,11 +35,6 @@ PRICE = PromptAvatar("a").credits
 
 def items(count: int, text: str = "scene") -> list[BatchItem]:
     return [BatchItem(f"k{n}", PromptAvatar(f"{text} {n}")) for n in range(count)]
-
-
-def sent(space: Space) -> Counter[str]:
-    """How often each prompt was paid."""
-    return Counter(str(charge.request["prompt"]) for charge in space.ledger)
 
 
 def states(report: BatchReport) -> Counter[str]:
@@ -64,7 +60,7 @@ async def test_machines_share_the_items_of_one_input(count: int) -> None:
             assert states(report) == {"ready": 60}
         refs = [{outcome.key: outcome.ref for outcome in report} for report in reports]
         assert all(each == refs[0] for each in refs)
-        assert set(sent(world.space).values()) == {1}
+        assert set(paid_prompts(world.space).values()) == {1}
         assert len(world.space.ledger) == 60
         assert (
             world.unused_permits <= 0.1
@@ -95,7 +91,7 @@ async def test_one_may_come_later_and_one_may_leave() -> None:
         late = await begin(await world.start(), items(60))
         assert states(await early) == states(await late) == {"ready": 60}
         assert states(await left).keys() <= {"ready", "unsent"}
-        assert set(sent(world.space).values()) == {1}
+        assert set(paid_prompts(world.space).values()) == {1}
 
 
 async def test_a_killed_machines_items_are_sent_by_the_others() -> None:
@@ -109,7 +105,7 @@ async def test_a_killed_machines_items_are_sent_by_the_others() -> None:
         outstanding = states(report)["unknown"]
         assert outstanding <= 1
         assert states(report)["ready"] == 60 - outstanding
-        assert set(sent(world.space).values()) == {1}
+        assert set(paid_prompts(world.space).values()) == {1}
 
 
 async def test_a_dead_processs_unknowns_count_in_no_others_max_failures() -> None:
@@ -137,7 +133,7 @@ async def test_what_failed_is_retried_by_one_machine_only() -> None:
         await asyncio.sleep(3)
         other = await begin(second, items(8), retry=("failed",))
         await asyncio.gather(one, other)
-        assert set(sent(space).values()) == {2}
+        assert set(paid_prompts(space).values()) == {2}
 
 
 async def test_a_machine_that_reads_what_anothers_retry_has_just_failed_at_does_not_pay_again() -> None:
@@ -159,7 +155,7 @@ async def test_a_machine_that_reads_what_anothers_retry_has_just_failed_at_does_
         assert states(await (await begin(first, items(3), retry=("failed",)))) == {"failed": 3}
         gate.set()
         assert states(await late) == {"failed": 3}
-        assert set(sent(space).values()) == {2}
+        assert set(paid_prompts(space).values()) == {2}
 
 
 async def test_changed_content_is_redone_by_one_machine() -> None:
@@ -205,7 +201,7 @@ async def test_other_content_does_not_replace_what_a_429_has_put_back() -> None:
             await second.session.submit(PromptAvatar("other"), key="k")
         same = await second.session.submit(PromptAvatar("mine"), key="k")
         assert (await sending).ref == same.ref
-        assert sent(world.space) == {"mine": 1}
+        assert paid_prompts(world.space) == {"mine": 1}
 
 
 @pytest.mark.parametrize("end", ["gives up", "cancelled", "closed", "killed"])
@@ -227,7 +223,7 @@ async def test_other_content_replaces_it_once_nobody_is_going_to_send_it(end: st
         await asyncio.wait((sending,))
         await asyncio.sleep(1)
         await second.session.submit(PromptAvatar("other"), key="k")
-        assert sent(world.space) == {"other": 1}
+        assert paid_prompts(world.space) == {"other": 1}
 
 
 async def test_it_is_free_after_a_refusal_that_stops_the_batch() -> None:
@@ -239,7 +235,7 @@ async def test_it_is_free_after_a_refusal_that_stops_the_batch() -> None:
             await first.session.submit(PromptAvatar("mine"), key="k")
         await asyncio.sleep(1)
         await second.session.submit(PromptAvatar("other"), key="k")
-        assert sent(world.space) == {"other": 1}
+        assert paid_prompts(world.space) == {"other": 1}
 
 
 @pytest.mark.parametrize("works_again", [True, False])
@@ -287,7 +283,7 @@ async def test_machines_never_exceed_a_cap_for_all() -> None:
             running.append(await begin(await world.start(), items(40), budget=budget))
         reports = await asyncio.gather(*running)
         assert len(world.space.ledger) == 25
-        assert set(sent(world.space).values()) == {1}
+        assert set(paid_prompts(world.space).values()) == {1}
         for report in reports:
             assert {type(outcome.error) for outcome in report if outcome.error} == {BudgetExceeded}
         assert world.charged("spring") == 25 * PRICE
@@ -331,10 +327,10 @@ async def test_the_cap_waits_for_what_other_machines_may_give_back(end: str) -> 
             await first.kill(theirs)
         [outcome] = await ours
         if end == "refused":
-            assert (str(outcome.state), sent(space)) == ("ready", {"ours": 1})
+            assert (str(outcome.state), paid_prompts(space)) == ("ready", {"ours": 1})
             assert states(await theirs) == {"rejected": 1}
         else:
-            assert (str(outcome.state), "ours" in sent(space)) == ("unsent", False)
+            assert (str(outcome.state), "ours" in paid_prompts(space)) == ("unsent", False)
             assert isinstance(outcome.error, BudgetExceeded)
         assert world.charged("spring") == PRICE
         await world.check_books()

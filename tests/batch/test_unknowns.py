@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from batch_kit import arrives, avatar, edits, lose, now, opened, space_of
+from batch_kit import arrives, avatar, edits, lose, opened, space_of
+from session_kit import now
 
 from hoox_async import BatchRunner, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import OutcomeUnknown

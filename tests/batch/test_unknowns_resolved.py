@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import avatar, hooked, lose, now, opened, prompts, space_of
+from batch_kit import avatar, hooked, lose, opened, space_of
+from session_kit import now, paid_prompts
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef
 from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
@@ -28,7 +29,7 @@ async def test_resolve_with_a_look() -> None:
         assert await session.unknowns() == []
         same = await session.submit(LookEdit(source, "lost"), key="lost")
         assert same.ref == job.ref
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1
 
 
 async def test_resolve_with_resend_pays_once_more() -> None:
@@ -41,7 +42,7 @@ async def test_resolve_with_resend_pays_once_more() -> None:
         assert job is not None
         await job
         (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
-    assert prompts(space)["lost"] == 2
+    assert paid_prompts(space)["lost"] == 2
     assert outcome.credits == 2
     assert outcome.at_risk == 2
 
@@ -66,7 +67,7 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
         with pytest.raises(OutcomeUnknown):
             await session.submit(LookEdit(source, "lost"), key="lost")
         await session.submit(LookEdit(source, "next"))
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1
 
 
 @pytest.mark.parametrize("word", ["drop", "resend", "resolve"])
@@ -90,7 +91,7 @@ async def test_a_batch_that_waits_for_a_delivery_goes_on_with_a_decision(word: s
         (outcome,) = await run
         assert str(outcome.state) == ("skipped" if word == "drop" else "ready")
         assert now() - known_at < 2
-    assert prompts(space)["lost"] == 1 + (word == "resend")
+    assert paid_prompts(space)["lost"] == 1 + (word == "resend")
 
 
 async def test_resolve_refuses_what_makes_no_sense() -> None:
@@ -111,4 +112,4 @@ async def test_resolve_refuses_what_makes_no_sense() -> None:
                 await session.resend(key)
         with pytest.raises(KeyConflict):
             await session.submit(LookEdit(source, "something else"), key="lost")
-    assert prompts(space)["lost"] == 1
+    assert paid_prompts(space)["lost"] == 1

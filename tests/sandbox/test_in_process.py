@@ -10,16 +10,13 @@ from typing import Any
 
 import pytest
 from internals_kit import WireRequest, WireResponse
+from session_kit import now
 
 from hoox_async import Endpoint
 from hoox_async.errors import NotSent, TransportError, UnexpectedResponse
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from session_kit import on_space, turns
+from session_kit import on_space, store_of, turns
 
 from hoox_async import HooxSession, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery, parse_delivery
@@ -109,3 +109,8 @@ async def stage(
         opened,
     ):
         yield Stage(session, opened, hub, events)
+
+
+async def claimed(on: Stage, avatar_id: str) -> frozenset[str]:
+    """The looks of this avatar that belong to the session's intents."""
+    return await store_of(on.session).claimed_looks(avatar_id)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from internals_kit import LookUpdate, runtime_of
-from session_kit import IntentState, now, prompt
+from session_kit import IntentState, adds_key, now, prompt
 from shared_memory_kit import MemoryDatabase, SharedMemory
 from test_leader import LEASE
 
-from hoox_async import Event, HooxSession, Look, LookRef, LookSettled, LookStatus
+from hoox_async import Event, HooxSession, Look, LookRef, LookStatus
 from hoox_async.errors import SessionClosed, StoreError
 from hoox_async.sandbox import InProcessTransport, Space
 
@@ -109,13 +109,8 @@ async def test_the_bound_begins_once_the_last_paid_request_was_answered() -> Non
 
 async def test_an_end_that_is_not_written_is_tried_once_more_at_the_close() -> None:
     """Its row says it then, and hooks are told of it before they are closed."""
-    told: list[Any] = []
-
-    def hook(event: Event) -> None:
-        if isinstance(event, LookSettled):
-            told.append(event.key)
-
-    async with on_database(hooks=[hook]) as on:
+    told: list[str | None] = []
+    async with on_database(hooks=[adds_key(told)]) as on:
         job = await on.session.submit(prompt(), key="k")
         on.database.fault = _store_error
         report = LookUpdate(Look(job.ref, LookStatus.READY, PICTURE), complete=True)

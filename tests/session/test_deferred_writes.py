@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -59,11 +58,6 @@ class Refusing(MemoryLedger):
         if self.kind is Send and self.times > 0:
             raise self.error
         return await super().plan(intent)
-
-
-def scenes(space: Space) -> Counter[str]:
-    """How often each prompt was paid."""
-    return Counter(charge.request.get("prompt", "") for charge in space.ledger)
 
 
 # --- what was paid

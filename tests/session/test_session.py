@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 from aioresponses import aioresponses
 from blockbuster import blockbuster_ctx
-from door_kit import BASE, KEY, NEW, REF, session_on
+from door_kit import BASE, KEY, NEW, REF, sent, session_on
 from internals_kit import IntentState, MemoryLedger
 from session_kit import made, on_space, prompt, store_of
-from yarl import URL
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
 from hoox_async.errors import GenerationFailed, InvalidRequest, NotSent, UnexpectedResponse, WaitTimeout
@@ -25,13 +24,6 @@ from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Sandbox, Space
 
 pytestmark = pytest.mark.both_loops
-
-
-def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str, Any]:
-    """The JSON of the last request to this path."""
-    *_, call = mocked.requests[method, URL(f"{BASE}/{path}").with_query(query or None)]
-    body: dict[str, Any] = call.kwargs.get("json") or {}
-    return body
 
 
 # --- what each method sends and gives (mocked answers)

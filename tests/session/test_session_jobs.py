@@ -8,23 +8,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from aioresponses import aioresponses
-from door_kit import BASE
 from internals_kit import MemoryLedger
 from session_kit import made, on_space, prompt
-from yarl import URL
 
 from hoox_async import HooxSession, LookEdit, LookStatus
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
-
-
-def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str, Any]:
-    """The JSON of the last request to this path."""
-    *_, call = mocked.requests[method, URL(f"{BASE}/{path}").with_query(query or None)]
-    body: dict[str, Any] = call.kwargs.get("json") or {}
-    return body
 
 
 @pytest.mark.virtual_time

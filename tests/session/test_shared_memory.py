@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 import pytest
+from session_kit import paid_prompts
 from shared_memory_kit import Fault, MemoryDatabase, SharedMemory, no_fault
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, OutcomeState, PromptAvatar
@@ -54,11 +55,6 @@ def items(count: int) -> list[BatchItem]:
     return [BatchItem(f"k{n}", PromptAvatar(f"k{n}")) for n in range(count)]
 
 
-def charges(space: Space) -> Counter[str]:
-    """How often each prompt was charged."""
-    return Counter(str(charge.request["prompt"]) for charge in space.ledger)
-
-
 def faults(rng: Random, share: float) -> Fault:
     """Statements that take up to 2 s, and of which a share fails: not executed, or their answer lost."""
 
@@ -74,7 +70,7 @@ async def test_two_processes_over_the_same_keys_pay_once() -> None:
     """Both run the same batch of 60 items: 60 charges, and each process has all looks ready."""
     async with processes(2) as (found, space):
         reports = await asyncio.gather(*(BatchRunner(each.session).run(items(60)) for each in found))
-    assert charges(space) == Counter(f"k{n}" for n in range(60))
+    assert paid_prompts(space) == Counter(f"k{n}" for n in range(60))
     for report in reports:
         assert {outcome.state for outcome in report.outcomes} == {OutcomeState.READY}
 
@@ -94,7 +90,7 @@ async def test_what_a_killed_process_was_sending_is_told_to_those_that_joined_it
         assert [unknown.key for unknown in await other.session.unknowns()] == ["k"]
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-    assert charges(space)["k"] <= 1
+    assert paid_prompts(space)["k"] <= 1
 
 
 @pytest.mark.slow
@@ -113,7 +109,7 @@ async def test_failing_statements_pay_nothing_twice(seed: int) -> None:
             process.database.fault = no_fault
         await asyncio.sleep(120)
         reports = [await BatchRunner(each.session).run(items(20)) for each in found]
-    paid = charges(space)
+    paid = paid_prompts(space)
     assert max(paid.values()) == 1
     for report in reports:
         for outcome in report.outcomes:

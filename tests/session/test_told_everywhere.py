@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 
 import pytest
 from internals_kit import IntentState, LookUpdate, MemoryLedger, runtime_of
-from session_kit import intents, on_space, prompt
+from session_kit import adds_key, intents, on_space, prompt
 from shared_memory_kit import no_fault
 from test_leader import LEASE, Process, apart, processes, until
 
@@ -171,16 +170,6 @@ async def test_another_round_first_tells_the_end_that_a_closed_session_has_left(
         await runner.run([BatchItem("k", request)])
         assert leader.notified == ["k"]
         await until(lambda: leader.notified == ["k", "k"], 240.0)
-
-
-def adds_key(told: list[str | None]) -> Callable[[Event], None]:
-    """A hook that adds the key of each settled look to this list."""
-
-    def hook(event: Event) -> None:
-        if isinstance(event, LookSettled):
-            told.append(event.key)
-
-    return hook
 
 
 async def test_who_was_refused_to_pay_again_does_not_owe_the_end_of_before() -> None:

@@ -16,7 +16,7 @@ import pytest
 from delivery_kit import Hub
 from internals_kit import BeforeSend, WireRequest, WireResponse, status_request
 from rate_limiter_kit import virtual
-from session_kit import edit, end_faults, made, on_space, prompt, sends, set_key, store_of
+from session_kit import edit, end_faults, made, now, on_space, prompt, sends, set_key, store_of
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession, StoreError, Trouble
@@ -79,10 +79,6 @@ class Scene:
     def gone(self, since: float) -> float:
         """How many seconds after ``since`` no word was seen any more."""
         return max([0.0, *(at - since for at, words in self.seen if at >= since and words)])
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def api_fault(fault: Fault) -> Switch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from delivery_kit import Stage, stage
+from delivery_kit import Stage, claimed, stage
 from internals_kit import (
     Accept,
     Delivery,
@@ -18,7 +18,7 @@ from internals_kit import (
     read_looks,
     runtime_of,
 )
-from session_kit import edit, intent_of, made, prompt, store_of
+from session_kit import edit, intent_of, made, prompt
 
 from hoox_async import Evidence, LookDetails, LookRef, LookStatus
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
@@ -66,10 +66,6 @@ async def test_a_double_whose_avatar_was_not_found_in_time_is_no_candidate_of_an
         assert unknown.candidates == (on.last,)
         with pytest.raises(InvalidRequest, match="does not belong to the key 'k'"):
             await on.session.resolve("other", look)
-
-
-async def claimed(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await store_of(on.session).claimed_looks(avatar_id)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the other way round"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from delivery_kit import Stage, stage
-from session_kit import IntentState, edit, intent_of, made, store_of
+from delivery_kit import Stage, claimed, stage
+from session_kit import IntentState, edit, intent_of, made
 
 from hoox_async import BatchItem, BatchRunner, Evidence, ImageAvatar, LookRef, LookStatus, Request
 from hoox_async.errors import OutcomeUnknown
@@ -40,10 +40,6 @@ async def lose_again(on: Stage) -> Attempt:
     with pytest.raises(OutcomeUnknown):
         await on.session.resend("k")
     return on.hub.attempts[-1], on.last
-
-
-async def claimed(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await store_of(on.session).claimed_looks(avatar_id)
 
 
 async def test_a_delivery_for_the_middle_attempt_confirms_its_look() -> None:
